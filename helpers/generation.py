@@ -1,0 +1,347 @@
+"""From logits to text: sampling, KV cache, streaming, batches, beam search.
+
+Built in notebooks/07_generation.ipynb.
+"""
+
+import numpy as np
+
+from helpers.attention import (
+    causal_mask,
+    linear,
+    merge_heads,
+    scaled_dot_product_attention,
+    split_heads,
+)
+from helpers.embeddings import embedding, sinusoidal_positions
+from helpers.language_model import head, log_softmax
+from helpers.transformer_block import feed_forward, layer_norm, residual
+
+
+def next_token_probs(
+    logits, temperature=1.0, top_k=None, top_p=None, min_p=None
+):
+    """Turn logits (V,) into the probabilities (V,) to draw from, float64.
+
+    temperature 0 puts everything on the most likely token. The filters act
+    in the order top_k, top_p, min_p, each on what the one before left.
+    Raises ValueError for a setting out of its range.
+    """
+    check_sampling(temperature, top_k, top_p, min_p)
+    logits = np.asarray(logits, dtype=np.float64)
+    if temperature == 0:
+        return np.eye(len(logits))[logits.argmax()]
+    scaled = logits - logits.max()  # a tiny temperature cannot overflow
+    probs = np.exp(log_softmax(scaled / temperature))
+    for keep, setting in (
+        (keep_top_k, top_k),
+        (keep_top_p, top_p),
+        (keep_min_p, min_p),
+    ):
+        if setting is not None:
+            probs = np.where(keep(probs, setting), probs, 0.0)
+            probs /= probs.sum()
+    return probs
+
+
+def check_sampling(temperature=1.0, top_k=None, top_p=None, min_p=None):
+    """Raise ValueError, in one sentence, for a setting out of its range."""
+    if not (0 <= temperature < np.inf):
+        raise ValueError(f"temperature must be 0 or more, not {temperature}")
+    if top_k is not None and (top_k < 1 or top_k != int(top_k)):
+        raise ValueError(f"top_k must be an integer >= 1, not {top_k}")
+    if top_p is not None and not (0 < top_p <= 1):
+        raise ValueError(f"top_p must be above 0 and at most 1, not {top_p}")
+    if min_p is not None and not (0 <= min_p <= 1):
+        raise ValueError(f"min_p must be between 0 and 1, not {min_p}")
+
+
+def keep_top_k(probs, k):
+    """Mark the k most likely tokens; among equals the smaller ids."""
+    keep = np.zeros(len(probs), dtype=bool)
+    keep[np.argsort(-probs, kind="stable")[:k]] = True
+    return keep
+
+
+def keep_top_p(probs, p):
+    """Mark the most likely tokens up to the one whose sum reaches p.
+
+    Source: Holtzman et al. 2020, section 3.1.
+    """
+    order = np.argsort(-probs, kind="stable")
+    before = np.cumsum(probs[order]) - probs[order]  # mass ahead of each
+    keep = np.zeros(len(probs), dtype=bool)
+    keep[order] = before < p
+    keep[order[0]] = True  # the most likely token always stays
+    return keep
+
+
+def keep_min_p(probs, p):
+    """Mark the tokens with at least p times the highest probability.
+
+    Source: Nguyen et al. 2024, section 3.
+    """
+    return probs >= p * probs.max()
+
+
+def penalise_repeats(logits, ids, penalty):
+    """Make tokens that occurred less likely: divide or multiply their logit.
+
+    logits (V,), ids seen so far; penalty 1 changes nothing.
+    Raises ValueError unless penalty is positive.
+    Source: Keskar et al. 2019, section 4.1.
+    """
+    if not penalty > 0:
+        raise ValueError(f"the penalty must be positive, not {penalty}")
+    logits = np.array(logits)
+    seen = np.unique(ids)
+    old = logits[seen]
+    logits[seen] = np.where(old > 0, old / penalty, old * penalty)
+    return logits
+
+
+def draw(probs, rng):
+    """Draw a token id from probabilities (V,)."""
+    edges = np.cumsum(probs)
+    return int(np.searchsorted(edges, rng.random() * edges[-1], "right"))
+
+
+class KVCache:
+    """Keep the keys and values of every layer for B sequences.
+
+    keys and values are (n_layers, B, H, S, D), preallocated; length counts
+    the places in use. padding (B,) counts unused places at the left.
+    """
+
+    def __init__(self, params, config, B=1, S=None, padding=None):
+        S = config.max_seq_len if S is None else S
+        H, D = config.n_heads, config.d_model // config.n_heads
+        dtype = params["token_embedding"]["weight"].dtype
+        self.keys = np.zeros((config.n_layers, B, H, S, D), dtype)
+        self.values = np.zeros_like(self.keys)
+        self.length = 0
+        self.padding = padding
+
+    def store(self, layer, k, v):
+        """Put k and v (B, H, T, D) behind the rest; return all so far."""
+        end = self.length + k.shape[2]
+        self.keys[layer, :, :, self.length : end] = k
+        self.values[layer, :, :, self.length : end] = v
+        return self.keys[layer, :, :, :end], self.values[layer, :, :, :end]
+
+    def positions(self, T):
+        """Return the positions of T new tokens, (T,) or (B, T)."""
+        places = np.arange(self.length, self.length + T)
+        if self.padding is None:
+            return places
+        return np.maximum(places - self.padding[:, None], 0)
+
+    def mask(self, T):
+        """Return who the T new tokens may attend to, or None for all."""
+        end = self.length + T
+        causal = causal_mask(end)[self.length :]  # (T, end)
+        if self.padding is None:
+            return causal if T > 1 else None
+        real = np.arange(end) >= self.padding[:, None, None, None]
+        return causal & (real | np.eye(end, dtype=bool)[self.length :])
+
+
+def cached_attention(x, params, n_heads, kv, layer):
+    """Attend from the new positions to everything stored so far.
+
+    x (B, T, C) -> out (B, T, C), None.
+    """
+    qkv, _ = linear(x, **params["qkv"])  # (B, T, 3C)
+    q, k, v = (split_heads(part, n_heads)[0] for part in np.split(qkv, 3, -1))
+    keys, values = kv.store(layer, k, v)  # (B, H, S, D)
+    mask = kv.mask(x.shape[1])
+    heads, _ = scaled_dot_product_attention(q, keys, values, mask)
+    return linear(merge_heads(heads)[0], **params["out"])
+
+
+def cached_block(x, params, config, kv, layer):
+    """Apply one block to the new positions only: (B, T, C) -> (B, T, C)."""
+
+    def attend(h):
+        attention = params["attention"]
+        return cached_attention(h, attention, config.n_heads, kv, layer)
+
+    def feed(h):
+        return feed_forward(h, params["feed_forward"], config.activation)
+
+    x, _ = residual(x, attend, params["norm1"], config)
+    x, _ = residual(x, feed, params["norm2"], config)
+    return x
+
+
+def next_logits(ids, params, config, kv):
+    """Feed new ids (B, T) behind what kv holds; return logits (B, V).
+
+    The logits are those after the last new id. Raises ValueError if there
+    is no room for the ids.
+    """
+    T = ids.shape[1]
+    if kv.length + T > config.max_seq_len:
+        raise ValueError(
+            f"{kv.length + T} tokens are more than max_seq_len = "
+            f"{config.max_seq_len}; use a shorter prompt"
+        )
+    x, _ = embedding(ids, params["token_embedding"]["weight"])
+    x = x + position_vectors(kv.positions(T), params, config).astype(x.dtype)
+    for layer, block in enumerate(params["blocks"]):
+        x = cached_block(x, block, config, kv, layer)
+    kv.length += T
+    x = x[:, -1:]  # only the last position predicts
+    if config.norm == "pre":
+        x, _ = layer_norm(x, **params["final_norm"])
+    return head(x, params)[0][:, 0]
+
+
+def position_vectors(positions, params, config):
+    """Return the vector of each position: (..., ) -> (..., C)."""
+    if config.positions == "learned":
+        return params["position_embedding"]["weight"][positions]
+    return sinusoidal_positions(config.max_seq_len, config.d_model)[positions]
+
+
+def check_prompt(ids, config):
+    """Raise ValueError for a prompt that is empty or leaves no room."""
+    if len(ids) == 0:
+        raise ValueError(
+            "the prompt is empty; begin with at least one token, such as "
+            "<|endoftext|>, after which a new story starts"
+        )
+    if len(ids) >= config.max_seq_len:
+        raise ValueError(
+            f"a prompt of {len(ids)} tokens leaves no room: max_seq_len is "
+            f"{config.max_seq_len}; shorten it"
+        )
+
+
+def sample_steps(
+    prompt_ids,
+    params,
+    config,
+    n_tokens=200,
+    rng=None,
+    stop_id=None,
+    repetition_penalty=1.0,
+    **settings,
+):
+    """Yield (token id, the probabilities it was drawn from), one by one.
+
+    Ends after n_tokens, at stop_id, or when max_seq_len is reached.
+    settings are those of next_token_probs.
+    """
+    check_prompt(prompt_ids, config)
+    rng = np.random.default_rng() if rng is None else rng
+    kv, ids = KVCache(params, config), [int(i) for i in prompt_ids]
+    new = ids
+    for _ in range(min(n_tokens, config.max_seq_len - len(ids))):
+        logits = next_logits(np.array([new]), params, config, kv)[0]
+        logits = penalise_repeats(logits, ids, repetition_penalty)
+        probs = next_token_probs(logits, **settings)
+        token = draw(probs, rng)
+        if token == stop_id:
+            return
+        yield token, probs
+        new = [token]
+        ids.append(token)
+
+
+def stream(prompt_ids, params, config, **settings):
+    """Yield new token ids as they come; settings are sample_steps'."""
+    for token, _ in sample_steps(prompt_ids, params, config, **settings):
+        yield token
+
+
+def generate(prompt_ids, params, config, **settings):
+    """Return the list of new token ids; settings are sample_steps'."""
+    return list(stream(prompt_ids, params, config, **settings))
+
+
+def generate_batch(
+    prompts, params, config, n_tokens=200, rng=None, stop_id=None, **settings
+):
+    """Continue several prompts of different length in one batch.
+
+    Shorter prompts are padded at the left, and the padding is masked.
+    Returns a list of new token ids for each. Each row draws from its own
+    generator, so a row does not depend on its neighbours.
+    """
+    for prompt in prompts:
+        check_prompt(prompt, config)
+    rng = np.random.default_rng() if rng is None else rng
+    rngs = rng.spawn(len(prompts))
+    new, padding = pad_left(prompts)  # (B, T), (B,)
+    kv = KVCache(params, config, len(prompts), padding=padding)
+    texts, running = [[] for _ in prompts], set(range(len(prompts)))
+    for _ in range(min(n_tokens, config.max_seq_len - new.shape[1])):
+        logits = next_logits(new, params, config, kv)  # (B, V)
+        new = np.zeros((len(prompts), 1), dtype=np.int64)
+        for row in sorted(running):
+            probs = next_token_probs(logits[row], **settings)
+            new[row] = token = draw(probs, rngs[row])
+            if token == stop_id:
+                running.remove(row)
+            else:
+                texts[row].append(token)
+        if not running:
+            break
+    return texts
+
+
+def pad_left(prompts):
+    """Align prompts at the right: ids (B, T), padding (B,)."""
+    T = max(len(prompt) for prompt in prompts)
+    padding = np.array([T - len(prompt) for prompt in prompts])
+    ids = np.zeros((len(prompts), T), dtype=np.int64)
+    for row, prompt in zip(ids, prompts):
+        row[T - len(prompt) :] = prompt
+    return ids, padding
+
+
+def beam_search(
+    prompt_ids, params, config, n_beams=4, n_tokens=50, stop_id=None
+):
+    """Follow the n_beams most likely continuations side by side.
+
+    Returns [(new token ids, log probability), ...], the best first. A beam
+    that draws stop_id is finished and keeps its place among the best.
+    """
+    check_prompt(prompt_ids, config)
+    kv = KVCache(params, config, B=1)
+    logits = next_logits(np.array([prompt_ids]), params, config, kv)
+    kv.keys = np.repeat(kv.keys, n_beams, axis=1)
+    kv.values = np.repeat(kv.values, n_beams, axis=1)
+    beams, finished = [([], 0.0)], []
+    for _ in range(min(n_tokens, config.max_seq_len - len(prompt_ids))):
+        beams, parents, done = extend_beams(beams, logits, n_beams, stop_id)
+        finished += done
+        best = sorted(finished, key=lambda beam: -beam[1])[:n_beams]
+        if not beams or len(best) == n_beams and best[-1][1] >= beams[0][1]:
+            break  # no open beam can still overtake a finished one
+        kv.keys[:, : len(parents)] = kv.keys[:, parents]
+        kv.values[:, : len(parents)] = kv.values[:, parents]
+        new = np.zeros((n_beams, 1), dtype=np.int64)
+        new[: len(beams), 0] = [ids[-1] for ids, _ in beams]
+        logits = next_logits(new, params, config, kv)
+    return sorted(finished + beams, key=lambda beam: -beam[1])[:n_beams]
+
+
+def extend_beams(beams, logits, n_beams, stop_id):
+    """Return the n_beams best open beams, their parents, and finished ones.
+
+    logits (at least len(beams), V); a beam is (ids, log probability).
+    """
+    log_probs = log_softmax(logits[: len(beams)].astype(np.float64))
+    totals = log_probs + np.array([[score] for _, score in beams])
+    order = np.argsort(-totals, axis=None, kind="stable")[: 2 * n_beams]
+    open_beams, parents, finished = [], [], []
+    for parent, token in zip(*np.unravel_index(order, totals.shape)):
+        ids, score = beams[parent][0], float(totals[parent, token])
+        if token == stop_id:
+            finished.append((ids, score))
+        elif len(open_beams) < n_beams:
+            open_beams.append(([*ids, int(token)], score))
+            parents.append(int(parent))
+    return open_beams, parents, finished

@@ -1,0 +1,317 @@
+"""The whole decoder-only model and its loss, forward and backward.
+
+Built in notebooks/04_language_model.ipynb.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from helpers.attention import causal_mask, linear, linear_grads
+from helpers.embeddings import (
+    embedding,
+    embedding_backward,
+    learned_positions,
+    learned_positions_backward,
+    sinusoidal_positions,
+)
+from helpers.params import map_arrays, named_arrays
+from helpers.transformer_block import (
+    dropout,
+    dropout_backward,
+    layer_norm,
+    layer_norm_backward,
+    transformer_block,
+    transformer_block_backward,
+)
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Say everything that fixes the shape and the kind of a model.
+
+    Raises ValueError for a combination that cannot be built.
+    """
+
+    vocab_size: int
+    max_seq_len: int
+    d_model: int
+    n_heads: int
+    n_layers: int
+    d_ff: int
+    norm: str = "pre"  # or "post"
+    activation: str = "gelu"  # or "relu"
+    positions: str = "learned"  # or "sinusoidal"
+    tied_head: bool = True
+    bias: bool = True  # on the linear maps; layer norms always have one
+    dropout: float = 0.0
+
+    def __post_init__(self):
+        check_config(self)
+
+
+def check_config(config):
+    """Raise ValueError, in one sentence, for the first impossible setting."""
+    fields = list(config.__dataclass_fields__)
+    choices = {
+        "norm": ("pre", "post"),
+        "activation": ("gelu", "relu"),
+        "positions": ("learned", "sinusoidal"),
+    }
+    for name in fields[:6]:  # the sizes
+        value = getattr(config, name)
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name} must be an integer >= 1, not {value!r}")
+    for name, allowed in choices.items():
+        if getattr(config, name) not in allowed:
+            value = getattr(config, name)
+            raise ValueError(f"{name} must be one of {allowed}, not {value!r}")
+    if config.d_model % config.n_heads:
+        raise ValueError(
+            f"{config.n_heads} heads do not divide d_model = "
+            f"{config.d_model}; choose a number of heads that does"
+        )
+    if not 0.0 <= config.dropout < 1.0:
+        raise ValueError(f"dropout must be in [0, 1), not {config.dropout}")
+
+
+PRESETS = {
+    "tiny": ModelConfig(
+        4096, 256, d_model=64, n_heads=2, n_layers=2, d_ff=256
+    ),
+    "small": ModelConfig(
+        4096, 256, d_model=128, n_heads=4, n_layers=2, d_ff=512
+    ),
+    "medium": ModelConfig(
+        4096, 256, d_model=256, n_heads=8, n_layers=4, d_ff=1024
+    ),
+}
+
+
+def init_linear(config, rng, M, N, std=0.02):
+    """Draw a weight (M, N) from N(0, std^2), with a zero bias (N,)."""
+    params = {"weight": rng.normal(0.0, std, (M, N))}
+    if config.bias:
+        params["bias"] = np.zeros(N)
+    return params
+
+
+def init_norm(C):
+    """Start a layer norm as the identity on normalised input."""
+    return {"weight": np.ones(C), "bias": np.zeros(C)}
+
+
+def init_block(config, rng):
+    """Draw the parameters of one block.
+
+    The two maps that write into the residual stream start smaller, so that
+    the stream keeps its size however many blocks add to it.
+    Source: Radford et al. 2019, section 2.3.
+    """
+    C, F = config.d_model, config.d_ff
+    small = 0.02 / math.sqrt(2 * config.n_layers)
+    return {
+        "norm1": init_norm(C),
+        "attention": {
+            "qkv": init_linear(config, rng, C, 3 * C),
+            "out": init_linear(config, rng, C, C, small),
+        },
+        "norm2": init_norm(C),
+        "feed_forward": {
+            "up": init_linear(config, rng, C, F),
+            "down": init_linear(config, rng, F, C, small),
+        },
+    }
+
+
+def init_params(config, rng, dtype=np.float32):
+    """Draw the parameters of a whole model as nested dicts of arrays."""
+    V, C = config.vocab_size, config.d_model
+    params = {"token_embedding": {"weight": rng.normal(0, 0.02, (V, C))}}
+    if config.positions == "learned":
+        table = rng.normal(0, 0.02, (config.max_seq_len, C))
+        params["position_embedding"] = {"weight": table}
+    params["blocks"] = [
+        init_block(config, rng) for _ in range(config.n_layers)
+    ]
+    if config.norm == "pre":
+        params["final_norm"] = init_norm(C)
+    if not config.tied_head:
+        params["head"] = {"weight": rng.normal(0, 0.02, (C, V))}
+    return map_arrays(lambda array: array.astype(dtype), params)
+
+
+def count_params(params):
+    """Return how many numbers training may change."""
+    return sum(array.size for array in named_arrays(params).values())
+
+
+def embed(ids, params, config, rng=None):
+    """Turn ids (B, T) into the vectors (B, T, C) the first block reads.
+
+    Raises ValueError if ids are not (B, T), are out of range, or are longer
+    than max_seq_len.
+    """
+    check_ids(ids, config)
+    x, token_cache = embedding(ids, params["token_embedding"]["weight"])
+    if config.positions == "learned":
+        table = params["position_embedding"]["weight"]
+        x, position_cache = learned_positions(x, table)
+    else:
+        table = sinusoidal_positions(ids.shape[1], config.d_model)
+        x, position_cache = x + table.astype(x.dtype), None
+    x, dropout_cache = dropout(x, config.dropout, rng)
+    return x, (token_cache, position_cache, dropout_cache)
+
+
+def check_ids(ids, config):
+    """Raise ValueError unless ids is a (B, T) batch that fits the model."""
+    if ids.ndim != 2 or ids.size == 0:
+        raise ValueError(
+            f"ids must be a non-empty (B, T) batch, not shape {ids.shape}; "
+            "wrap a single sequence as ids[None]"
+        )
+    if ids.shape[1] > config.max_seq_len:
+        raise ValueError(
+            f"a sequence of {ids.shape[1]} tokens is longer than max_seq_len"
+            f" = {config.max_seq_len}; cut it or build a model with more"
+        )
+
+
+def embed_backward(dout, cache):
+    """Return grads of the token embedding and of learned positions."""
+    token_cache, position_cache, dropout_cache = cache
+    dx = dropout_backward(dout, dropout_cache)
+    grads = {}
+    if position_cache is not None:
+        dx, dtable = learned_positions_backward(dx, position_cache)
+        grads["position_embedding"] = {"weight": dtable}
+    dtokens = embedding_backward(dx, token_cache)
+    return {"token_embedding": {"weight": dtokens}} | grads
+
+
+def head(x, params):
+    """Score every token of the vocabulary: x (B, T, C) -> logits (B, T, V).
+
+    Tied: the scores are dot products with the token embedding's rows.
+    Source of tying: Press and Wolf 2017.
+    """
+    if "head" in params:
+        logits, cache = linear(x, params["head"]["weight"])
+        return logits, (cache, False)
+    logits, cache = linear(x, params["token_embedding"]["weight"].T)
+    return logits, (cache, True)
+
+
+def head_backward(dlogits, cache):
+    """Return dx and grads under the name of the matrix that was used."""
+    linear_cache, tied = cache
+    dx, grads = linear_grads(dlogits, linear_cache)
+    if tied:
+        return dx, {"token_embedding": {"weight": grads["weight"].T}}
+    return dx, {"head": grads}
+
+
+def language_model(ids, params, config, mask=None, rng=None):
+    """Score the next token at every position.
+
+    ids (B, T) integers -> logits (B, T, V). mask None means causal; a
+    boolean mask replaces it. rng switches dropout on.
+    Raises ValueError for ids that do not fit the model.
+    """
+    mask = causal_mask(ids.shape[-1]) if mask is None else mask
+    x, embed_cache = embed(ids, params, config, rng)
+    block_caches = []
+    for block in params["blocks"]:
+        x, cache = transformer_block(x, block, config, mask, rng)
+        block_caches.append(cache)
+    norm_cache = None
+    if config.norm == "pre":
+        x, norm_cache = layer_norm(x, **params["final_norm"])
+    logits, head_cache = head(x, params)
+    return logits, (embed_cache, block_caches, norm_cache, head_cache)
+
+
+def language_model_backward(dlogits, cache):
+    """Return grads, nested dicts with the keys of params."""
+    embed_cache, block_caches, norm_cache, head_cache = cache
+    dx, grads = head_backward(dlogits, head_cache)
+    if norm_cache is not None:
+        dx, dweight, dbias = layer_norm_backward(dx, norm_cache)
+        grads["final_norm"] = {"weight": dweight, "bias": dbias}
+    grads["blocks"] = []
+    for block_cache in reversed(block_caches):
+        dx, block_grads = transformer_block_backward(dx, block_cache)
+        grads["blocks"].insert(0, block_grads)
+    from_head = grads.pop("token_embedding", None)
+    grads |= embed_backward(dx, embed_cache)
+    if from_head is not None:  # a tied matrix collects both gradients
+        grads["token_embedding"]["weight"] += from_head["weight"]
+    return grads
+
+
+def log_softmax(logits):
+    """Return log(softmax(logits)) over the last axis without overflow."""
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+
+
+def cross_entropy(logits, targets, ignore_index=-100):
+    """Average minus log probability of the targets, in nats per token.
+
+    logits (..., V), targets (...) integers in 0..V-1 or ignore_index
+    -> loss, a float. Raises ValueError if there is no target to score or
+    one is outside the vocabulary.
+    """
+    keep = targets != ignore_index
+    check_targets(targets[keep], logits.shape[-1])
+    log_probs = log_softmax(logits)
+    rows = np.where(keep, targets, 0)[..., None]
+    picked = np.take_along_axis(log_probs, rows, axis=-1)[..., 0]
+    loss = -float(picked[keep].mean())
+    return loss, (log_probs, rows, keep)
+
+
+def check_targets(targets, V):
+    """Raise ValueError unless there are targets and all lie in 0..V-1."""
+    if targets.size == 0:
+        raise ValueError("no target to score: all are ignore_index")
+    if targets.min() < 0 or targets.max() >= V:
+        raise ValueError(
+            f"targets must lie in 0..{V - 1} or be ignore_index; "
+            f"found {targets.min()}..{targets.max()}"
+        )
+
+
+def cross_entropy_backward(dout, cache):
+    """Return dlogits = (softmax - one-hot) / count, zero where ignored."""
+    log_probs, rows, keep = cache
+    dlogits = np.exp(log_probs)
+    picked = np.take_along_axis(dlogits, rows, axis=-1)
+    np.put_along_axis(dlogits, rows, picked - 1, axis=-1)
+    scale = keep * (float(dout) / int(keep.sum()))
+    dlogits *= scale[..., None].astype(dlogits.dtype)
+    return dlogits
+
+
+def loss_and_grads(ids, targets, params, config, rng=None):
+    """Run the model forward and backward on one batch.
+
+    ids and targets (B, T) -> loss in nats per token, grads like params.
+    """
+    logits, model_cache = language_model(ids, params, config, rng=rng)
+    loss, loss_cache = cross_entropy(logits, targets)
+    dlogits = cross_entropy_backward(1.0, loss_cache)
+    return loss, language_model_backward(dlogits, model_cache)
+
+
+def accuracy(logits, targets, ignore_index=-100):
+    """Return the share of scored targets that have the highest logit."""
+    keep = targets != ignore_index
+    return float((logits.argmax(axis=-1) == targets)[keep].mean())
+
+
+def perplexity(loss):
+    """Return exp(loss): as unsure as a fair choice among that many tokens."""
+    return math.exp(loss)

@@ -1,0 +1,366 @@
+"""From stories to batches: byte-pair encoding, tokenizers, token arrays.
+
+Built in notebooks/05_tinystories.ipynb.
+"""
+
+import base64
+import heapq
+import json
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import numpy as np
+import regex
+import tiktoken
+
+from helpers.story_grammar import tell_stories
+
+END_OF_TEXT = "<|endoftext|>"
+
+# contractions, words, numbers and punctuation, each with its leading space;
+# runs of space last. Source: Radford et al. 2019 (GPT-2), section 2.2.
+PATTERN = (
+    r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+"
+    r"|\s+(?!\S)|\s+"
+)
+
+
+def count_words(text, special_tokens=(END_OF_TEXT,)):
+    """Cut text into pre-tokens and count each as a tuple of bytes.
+
+    Special tokens separate pieces and are not counted.
+    """
+    pieces = [text]
+    if special_tokens:
+        pieces = regex.split("|".join(map(regex.escape, special_tokens)), text)
+    words = Counter()
+    for piece in pieces:
+        words.update(regex.findall(PATTERN, piece))
+    return {tuple(w.encode("utf-8")): count for w, count in words.items()}
+
+
+def count_pairs(words, counts):
+    """Count adjacent pairs, and note which words hold each.
+
+    words: lists of ids; counts: how often each occurs
+    -> {pair: count}, {pair: set of word indices}.
+    """
+    pairs, where = Counter(), defaultdict(set)
+    for index, (word, count) in enumerate(zip(words, counts)):
+        for pair in zip(word, word[1:]):
+            pairs[pair] += count
+            where[pair].add(index)
+    return pairs, where
+
+
+def merge(word, pair, new_id):
+    """Replace each occurrence of pair in a list of ids, left to right."""
+    merged, i = [], 0
+    while i < len(word):
+        if i + 1 < len(word) and (word[i], word[i + 1]) == pair:
+            merged.append(new_id)
+            i += 2
+        else:
+            merged.append(word[i])
+            i += 1
+    return merged
+
+
+def merge_everywhere(pair, new_id, words, counts, pairs, where):
+    """Merge pair in the words that hold it; return the pairs that changed.
+
+    Updates words, pairs and where in place; no other word is looked at.
+    """
+    changed = set()
+    for index in where.pop(pair):
+        old, count = words[index], counts[index]
+        new = words[index] = merge(old, pair, new_id)
+        for gone in zip(old, old[1:]):
+            pairs[gone] -= count
+        for made in zip(new, new[1:]):
+            pairs[made] += count
+            where[made].add(index)
+            changed.add(made)
+        changed.update(zip(old, old[1:]))
+    return changed
+
+
+def most_frequent(heap, pairs):
+    """Pop the pair that occurs most, the smallest ids first among equals.
+
+    Entries whose count is out of date are dropped. None if nothing is left.
+    """
+    while heap:
+        negative_count, pair = heapq.heappop(heap)
+        if -negative_count == pairs[pair] > 0:
+            return pair
+    return None
+
+
+def train_bpe(text, vocab_size, special_tokens=(END_OF_TEXT,)):
+    """Learn byte-pair merges from text.
+
+    Returns ranks {bytes: id}: the 256 bytes, then merges in the order made;
+    vocab_size counts the special tokens too, which get the ids after them.
+    A short text may give fewer. Raises ValueError if vocab_size is too small.
+    Source: Sennrich, Haddow and Birch 2016, section 3.2.
+    """
+    size = vocab_size - len(special_tokens)
+    if size < 256:
+        raise ValueError(
+            f"vocab_size {vocab_size} is too small: 256 bytes and "
+            f"{len(special_tokens)} special tokens need at least "
+            f"{256 + len(special_tokens)}"
+        )
+    counted = count_words(text, special_tokens)
+    words, counts = [list(w) for w in counted], list(counted.values())
+    pairs, where = count_pairs(words, counts)
+    heap = [(-count, pair) for pair, count in pairs.items()]
+    heapq.heapify(heap)
+    tokens = [bytes([i]) for i in range(256)]
+    while len(tokens) < size and (pair := most_frequent(heap, pairs)):
+        new_id = len(tokens)
+        tokens.append(tokens[pair[0]] + tokens[pair[1]])
+        args = (pair, new_id, words, counts, pairs, where)
+        for other in merge_everywhere(*args):
+            if pairs[other] > 0:
+                heapq.heappush(heap, (-pairs[other], other))
+    return {token: i for i, token in enumerate(tokens)}
+
+
+def encode_word(word, ranks):
+    """Encode one pre-token (bytes) by merging the lowest rank first."""
+    parts = [bytes([b]) for b in word]
+    while len(parts) > 1:
+        joined = [a + b for a, b in zip(parts, parts[1:])]
+        best = min(joined, key=lambda part: ranks.get(part, len(ranks)))
+        if best not in ranks:
+            break
+        i = joined.index(best)
+        parts[i : i + 2] = [best]
+    return [ranks[part] for part in parts]
+
+
+class BPETokenizer:
+    """Encode text with byte-pair ranks {bytes: id}, run by tiktoken."""
+
+    def __init__(self, ranks, special_tokens=(END_OF_TEXT,)):
+        check_ranks(ranks)
+        special = {s: len(ranks) + i for i, s in enumerate(special_tokens)}
+        self.ranks, self.vocab_size = ranks, len(ranks) + len(special)
+        self.end_of_text = special.get(END_OF_TEXT)
+        self.encoding = tiktoken.Encoding(
+            "bpe",
+            pat_str=PATTERN,
+            mergeable_ranks=ranks,
+            special_tokens=special,
+        )
+
+    def encode(self, text):
+        """Return a list of ids; special tokens in text are plain text."""
+        return self.encoding.encode_ordinary(text)
+
+    def encode_batch(self, texts):
+        """Return a list of ids for each text, on several threads."""
+        return self.encoding.encode_ordinary_batch(texts)
+
+    def decode(self, ids):
+        """Return the text; bytes that are not UTF-8 become U+FFFD."""
+        check_token_ids(ids, self.vocab_size)
+        return self.encoding.decode([int(i) for i in ids])
+
+    def save(self, path):
+        """Write the ranks as a .tiktoken file: base64, a space, the id."""
+        lines = [
+            f"{base64.b64encode(token).decode()} {rank}\n"
+            for token, rank in self.ranks.items()
+        ]
+        Path(path).write_text("".join(lines), encoding="ascii")
+
+    @classmethod
+    def load(cls, path):
+        """Read what save wrote. Raises ValueError if it is not such a file."""
+        return cls(read_ranks(path))
+
+
+def check_ranks(ranks):
+    """Raise ValueError unless ranks are all bytes and ids 0, 1, 2, ..."""
+    if any(bytes([i]) not in ranks for i in range(256)):
+        raise ValueError(
+            "ranks lack some of the 256 single bytes; "
+            "pass the ranks that train_bpe returned"
+        )
+    if sorted(ranks.values()) != list(range(len(ranks))):
+        raise ValueError("ranks must number the tokens 0, 1, 2, ... once each")
+
+
+def check_token_ids(ids, vocab_size):
+    """Raise ValueError for an id that the tokenizer does not have."""
+    for i in ids:
+        if not 0 <= i < vocab_size:
+            raise ValueError(
+                f"token id {i} is outside the vocabulary of {vocab_size}"
+            )
+
+
+def read_ranks(path):
+    """Read a .tiktoken file into {bytes: id}."""
+    ranks = {}
+    try:
+        for line in Path(path).read_text(encoding="ascii").splitlines():
+            token, rank = line.split()
+            ranks[base64.b64decode(token, validate=True)] = int(rank)
+    except ValueError as error:
+        raise ValueError(
+            f"{path} is not a .tiktoken file (base64, a space, an id "
+            f"on each line): {error}"
+        ) from None
+    return ranks
+
+
+def bpe_tokenizer(ranks):
+    """Return a tokenizer for the ranks that train_bpe found."""
+    return BPETokenizer(ranks)
+
+
+def gpt2_tokenizer():
+    """Return GPT-2's tokenizer of 50,257 tokens.
+
+    tiktoken downloads its vocabulary once and keeps it in a cache. Raises
+    OSError without network and cache.
+    """
+    from tiktoken_ext.openai_public import gpt2
+
+    try:
+        return BPETokenizer(gpt2()["mergeable_ranks"])
+    except OSError:
+        raise OSError(
+            "GPT-2's vocabulary is neither in tiktoken's cache nor can it be "
+            "downloaded; connect once, or use train_bpe"
+        ) from None
+
+
+class CharTokenizer:
+    """Encode text one character at a time."""
+
+    def __init__(self, characters):
+        self.characters = sorted(set(characters))
+        self.ids = {c: i for i, c in enumerate(self.characters)}
+        self.end_of_text = len(self.characters)
+        self.vocab_size = len(self.characters) + 1
+
+    def encode(self, text):
+        """Return a list of ids. Raises ValueError for an unknown character."""
+        unknown = set(text) - set(self.ids)
+        if unknown:
+            raise ValueError(
+                f"character {min(unknown)!r} is not in this vocabulary; "
+                "build the tokenizer from text that has it"
+            )
+        return [self.ids[c] for c in text]
+
+    def encode_batch(self, texts):
+        """Return a list of ids for each text."""
+        return [self.encode(text) for text in texts]
+
+    def decode(self, ids):
+        """Return the text of a list of ids."""
+        check_token_ids(ids, self.vocab_size)
+        return "".join([*self.characters, END_OF_TEXT][i] for i in ids)
+
+    def save(self, path):
+        """Write the characters as JSON."""
+        Path(path).write_text(json.dumps(self.characters), encoding="ascii")
+
+    @classmethod
+    def load(cls, path):
+        """Read what save wrote. Raises ValueError if it is not such a file."""
+        try:
+            return cls(json.loads(Path(path).read_text(encoding="ascii")))
+        except (ValueError, TypeError) as error:
+            raise ValueError(
+                f"{path} is not a character vocabulary: {error}"
+            ) from None
+
+
+def char_tokenizer(text):
+    """Return a tokenizer of the characters that occur in text."""
+    return CharTokenizer(text)
+
+
+def load_stories(source):
+    """Return a list of stories.
+
+    source: a text file with a line <|endoftext|> after each story, or the
+    word "grammar" for 6,000 stories of the embedded grammar. Raises
+    OSError or ValueError if the file is missing, empty or not UTF-8.
+    """
+    if source == "grammar":
+        return tell_stories(6000)
+    try:
+        text = Path(source).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{source} is not UTF-8 text (byte {error.start}); "
+            "convert it to UTF-8 first"
+        ) from None
+    stories = [story.strip() for story in text.split(END_OF_TEXT)]
+    stories = [story for story in stories if story]
+    if not stories:
+        raise ValueError(f"{source} holds no story; choose another file")
+    return stories
+
+
+def split_stories(stories, valid_fraction=0.1, seed=0):
+    """Drop repeated stories, shuffle, and split into train and valid.
+
+    Raises ValueError if either part would be empty.
+    """
+    unique = list(dict.fromkeys(stories))
+    n_valid = round(len(unique) * valid_fraction)
+    if not 0 < n_valid < len(unique):
+        raise ValueError(
+            f"{len(unique)} different stories cannot be split with "
+            f"valid_fraction = {valid_fraction}; both parts need one"
+        )
+    order = np.random.default_rng(seed).permutation(len(unique))
+    shuffled = [unique[i] for i in order]
+    return shuffled[n_valid:], shuffled[:n_valid]
+
+
+def tokenize_stories(stories, tokenizer, path=None):
+    """Join stories into one uint16 array, <|endoftext|> around each.
+
+    With a path the array is written there (.npy) and comes back
+    memory-mapped. Raises ValueError for a vocabulary above 65,536.
+    """
+    if tokenizer.vocab_size > 2**16:
+        raise ValueError(
+            f"a vocabulary of {tokenizer.vocab_size} does not fit uint16"
+        )
+    end = [tokenizer.end_of_text]
+    pieces = [end]
+    for ids in tokenizer.encode_batch(stories):
+        pieces += [ids, end]
+    tokens = np.concatenate(pieces).astype(np.uint16)
+    if path is None:
+        return tokens
+    np.save(path, tokens)
+    return np.load(path, mmap_mode="r")
+
+
+def sample_batch(tokens, B, T, rng):
+    """Cut B random windows: ids and, one place further on, the targets.
+
+    tokens (N,) -> ids (B, T), targets (B, T), int64.
+    Raises ValueError if there are fewer than T + 1 tokens.
+    """
+    if len(tokens) < T + 1:
+        raise ValueError(
+            f"{len(tokens)} tokens are too few for windows of {T} and their "
+            "targets; use more text or a smaller T"
+        )
+    starts = rng.integers(0, len(tokens) - T, size=B)
+    windows = np.stack([tokens[s : s + T + 1] for s in starts])
+    windows = windows.astype(np.int64)  # (B, T + 1)
+    return windows[:, :-1], windows[:, 1:]

@@ -1,0 +1,424 @@
+"""Optimizers, schedule, clipping, the loop, evaluation, checkpoints.
+
+Built in notebooks/06_training.ipynb.
+"""
+
+import csv
+import json
+import math
+import os
+import time
+import zipfile
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from helpers.language_model import (
+    ModelConfig,
+    cross_entropy,
+    init_params,
+    language_model,
+    loss_and_grads,
+)
+from helpers.params import named_arrays
+from helpers.tinystories import BPETokenizer, sample_batch
+
+
+class SGD:
+    """Step against the gradient, with momentum.
+
+    Source: Sutskever et al. 2013, in the form torch.optim.SGD uses.
+    """
+
+    def __init__(self, params, lr=1e-3, momentum=0.0):
+        self.params, self.lr, self.momentum = (
+            named_arrays(params),
+            lr,
+            momentum,
+        )
+        self.state = {"velocity": zeros_like(self.params), "step": 0}
+
+    def step(self, grads, lr=None):
+        """Update the parameters in place; lr overrides the usual one."""
+        lr = self.lr if lr is None else lr
+        self.state["step"] += 1
+        for name, grad in named_arrays(grads).items():
+            velocity = self.state["velocity"][name]
+            velocity *= self.momentum
+            velocity += grad
+            self.params[name] -= lr * velocity
+
+
+def zeros_like(named):
+    """Return zeros of the same shapes and dtypes under the same names."""
+    return {name: np.zeros_like(array) for name, array in named.items()}
+
+
+class Adam:
+    """Scale each step by running means of the gradient and its square.
+
+    Source: Kingma and Ba 2015, algorithm 1.
+    """
+
+    def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8):
+        self.params, self.lr = named_arrays(params), lr
+        self.betas, self.eps = betas, eps
+        mean, square = zeros_like(self.params), zeros_like(self.params)
+        self.state = {"mean": mean, "square": square, "step": 0}
+
+    def step(self, grads, lr=None):
+        """Update the parameters in place; lr overrides the usual one."""
+        lr = self.lr if lr is None else lr
+        self.state["step"] += 1
+        for name, grad in named_arrays(grads).items():
+            self.params[name] -= lr * self.direction(name, grad)
+
+    def direction(self, name, grad):
+        """Return mean / (sqrt(square) + eps), both corrected for step 1."""
+        (beta1, beta2), t = self.betas, self.state["step"]
+        mean, square = self.state["mean"][name], self.state["square"][name]
+        mean += (1 - beta1) * (grad - mean)
+        square += (1 - beta2) * (grad * grad - square)
+        root = np.sqrt(square / (1 - beta2**t)) + self.eps
+        return (mean / (1 - beta1**t)) / root
+
+
+class AdamW(Adam):
+    """Adam with weights pulled towards zero apart from the gradient.
+
+    Only matrices decay: biases and layer norms keep their size.
+    Source: Loshchilov and Hutter 2019, algorithm 2.
+    """
+
+    def __init__(
+        self,
+        params,
+        lr=1e-3,
+        betas=(0.9, 0.999),
+        eps=1e-8,
+        weight_decay=0.01,
+    ):
+        super().__init__(params, lr, betas, eps)
+        self.weight_decay = weight_decay
+
+    def step(self, grads, lr=None):
+        """Shrink the matrices, then step as Adam does."""
+        lr = self.lr if lr is None else lr
+        for array in self.params.values():
+            if array.ndim >= 2:
+                array *= 1 - lr * self.weight_decay
+        super().step(grads, lr)
+
+
+def learning_rate(step, peak, warmup, total, decay="cosine", final=0.1):
+    """Return the rate for a step counted from 0.
+
+    Rises linearly to peak over warmup steps, then falls to final * peak at
+    step total along a cosine or a line ("cosine", "linear"), and stays.
+    Raises ValueError for another decay.
+    """
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    done = min((step - warmup) / max(total - warmup, 1), 1.0)
+    if decay == "cosine":
+        left = 0.5 * (1.0 + math.cos(math.pi * done))
+    elif decay == "linear":
+        left = 1.0 - done
+    else:
+        raise ValueError(f'decay must be "cosine" or "linear", not {decay!r}')
+    return peak * (final + (1.0 - final) * left)
+
+
+def clip_grad_norm(grads, max_norm):
+    """Scale all gradients so that their joint norm is at most max_norm.
+
+    Works in place; returns the norm before clipping, a float.
+    Source: Pascanu, Mikolov and Bengio 2013, section 3.2.
+    """
+    arrays = named_arrays(grads).values()
+    norm = math.sqrt(sum(float(np.vdot(g, g)) for g in arrays))
+    if norm > max_norm:
+        for grad in arrays:
+            grad *= max_norm / norm
+    return norm
+
+
+def evaluate(tokens, params, config, B=16, T=None):
+    """Return the mean loss over tokens, every target scored exactly once.
+
+    tokens (N,) are cut into windows of T (default max_seq_len), so the
+    result does not depend on chance. Nats per token.
+    """
+    T = min(T or config.max_seq_len, len(tokens) - 1)
+    total, starts = 0.0, list(range(0, len(tokens) - 1, T))
+    for first in range(0, len(starts), B):
+        rows = [tokens[s : s + T + 1] for s in starts[first : first + B]]
+        ids, targets = pad_windows(rows, T)
+        logits, _ = language_model(ids, params, config)
+        loss, _ = cross_entropy(logits, targets)
+        total += loss * int((targets >= 0).sum())
+    return total / (len(tokens) - 1)
+
+
+def pad_windows(rows, T, ignore_index=-100):
+    """Stack windows of up to T + 1 tokens into ids and targets (B, T).
+
+    A window that ends early is filled with id 0 and ignored targets.
+    """
+    ids = np.zeros((len(rows), T), dtype=np.int64)
+    targets = np.full((len(rows), T), ignore_index, dtype=np.int64)
+    for i, row in enumerate(rows):
+        ids[i, : len(row) - 1] = row[:-1]
+        targets[i, : len(row) - 1] = row[1:]
+    return ids, targets
+
+
+def story_windows(ids, T):
+    """Cut a story's ids into windows of T, each half over the one before.
+
+    Yields ids, targets; a target the window before has scored is ignored,
+    so each is scored once, with at least T / 2 tokens before it.
+    """
+    done = 0  # targets scored so far
+    while done < len(ids) - 1:
+        start = max(0, done - T // 2) if done else 0
+        window = np.asarray(ids[start : start + T + 1], dtype=np.int64)
+        targets = window[1:].copy()
+        targets[: done - start] = -100
+        yield window[:-1], targets
+        done = start + len(window) - 1
+
+
+def bits_per_byte(stories, tokenizer, params, config):
+    """Score every story from its start, <|endoftext|> at its end included.
+
+    Returns bits per UTF-8 byte of story text: a measure that does not
+    depend on the tokenizer.
+    """
+    end, nats = tokenizer.end_of_text, 0.0
+    for story in stories:
+        ids = [end, *tokenizer.encode(story), end]
+        for window, targets in story_windows(ids, config.max_seq_len):
+            logits, _ = language_model(window[None], params, config)
+            loss, _ = cross_entropy(logits, targets[None])
+            nats += loss * int((targets >= 0).sum())
+    n_bytes = sum(len(story.encode("utf-8")) for story in stories)
+    return nats / math.log(2) / n_bytes
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """Say how to train. Rates are per step; eval_every counts steps.
+
+    Raises ValueError for counts below 1 or a rate that is not positive.
+    """
+
+    steps: int = 1000
+    batch_size: int = 32
+    seq_len: int = 128
+    lr: float = 2e-3
+    warmup: int = 50
+    decay: str = "cosine"  # or "linear"
+    weight_decay: float = 0.1
+    beta1: float = 0.9
+    beta2: float = 0.95
+    max_norm: float = 1.0
+    eval_every: int = 100
+    seed: int = 0
+
+    def __post_init__(self):
+        for name in ("steps", "batch_size", "seq_len", "eval_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1")
+        if not self.lr > 0:
+            raise ValueError(f"lr must be positive, not {self.lr}")
+
+
+@dataclass
+class Run:
+    """Hold everything a training run needs to go on from where it is."""
+
+    config: ModelConfig
+    settings: TrainSettings
+    params: dict
+    optimizer: AdamW
+    rng: np.random.Generator
+    step: int = 0
+    log: list = field(default_factory=list)
+
+
+def start_run(config, settings):
+    """Draw the parameters and set up the optimizer of a new run."""
+    rng = np.random.default_rng(settings.seed)
+    params = init_params(config, rng)
+    return Run(config, settings, params, make_optimizer(params, settings), rng)
+
+
+def make_optimizer(params, settings):
+    """Return the AdamW optimizer that settings ask for."""
+    betas = (settings.beta1, settings.beta2)
+    return AdamW(
+        params, settings.lr, betas, weight_decay=settings.weight_decay
+    )
+
+
+def train_step(run, ids, targets):
+    """Update the run's parameters from one batch; return loss, grad norm."""
+    s = run.settings
+    loss, grads = loss_and_grads(ids, targets, run.params, run.config, run.rng)
+    norm = clip_grad_norm(grads, s.max_norm)
+    lr = learning_rate(run.step, s.lr, s.warmup, s.steps, s.decay)
+    run.optimizer.step(grads, lr)
+    run.step += 1
+    return loss, norm
+
+
+def train(run, tokens, valid_tokens, folder=None, progress=True):
+    """Train until settings.steps; return the log, a list of rows.
+
+    Every eval_every steps a row is added and, with a folder, a checkpoint
+    written. A run that was loaded goes on; interrupting keeps what is done.
+    """
+    s, losses = run.settings, []
+    bar = tqdm(
+        total=s.steps, initial=run.step, unit="step", disable=not progress
+    )
+    began = time.perf_counter() - (run.log[-1]["seconds"] if run.log else 0)
+    try:
+        while run.step < s.steps:
+            batch = sample_batch(tokens, s.batch_size, s.seq_len, run.rng)
+            losses.append(train_step(run, *batch))
+            bar.update()
+            if run.step % s.eval_every == 0 or run.step == s.steps:
+                seconds = time.perf_counter() - began
+                add_row(run, losses, valid_tokens, seconds)
+                losses = []
+                bar.set_postfix(valid=f"{run.log[-1]['valid_loss']:.3f}")
+                if folder is not None:
+                    save_run(folder, run)
+    except KeyboardInterrupt:
+        print(f"stopped after step {run.step}; the model keeps what it has")
+    bar.close()
+    return run.log
+
+
+def add_row(run, losses, valid_tokens, seconds):
+    """Append step, tokens, mean losses, grad norm and seconds to the log."""
+    loss, norm = np.mean(losses, axis=0)
+    s = run.settings
+    valid = evaluate(valid_tokens, run.params, run.config, T=s.seq_len)
+    run.log.append(
+        {
+            "step": run.step,
+            "tokens": run.step * s.batch_size * s.seq_len,
+            "train_loss": float(loss),
+            "valid_loss": valid,
+            "grad_norm": float(norm),
+            "seconds": round(seconds, 1),
+        }
+    )
+
+
+def save_checkpoint(path, run, dtype=np.float32, optimizer=True):
+    """Write a run to one .npz file, whole or not at all.
+
+    dtype float16 and optimizer=False make a small file to generate from.
+    """
+    arrays = {
+        f"params/{name}": array.astype(dtype)
+        for name, array in named_arrays(run.params).items()
+    }
+    if optimizer:
+        for key in ("mean", "square"):
+            for name, array in run.optimizer.state[key].items():
+                arrays[f"{key}/{name}"] = array
+    arrays["about"] = np.array(json.dumps(describe_run(run)))
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    with open(partial, "wb") as file:
+        np.savez(file, **arrays)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)  # readers see the old file or the new one
+
+
+def describe_run(run):
+    """Return what is not an array in a run, ready for JSON."""
+    return {
+        "config": asdict(run.config),
+        "settings": asdict(run.settings),
+        "step": run.step,
+        "rng": run.rng.bit_generator.state,
+        "log": run.log,
+    }
+
+
+def load_checkpoint(path):
+    """Read what save_checkpoint wrote and return the run.
+
+    Raises FileNotFoundError, or ValueError if the file is damaged or its
+    arrays do not have the shapes that its config says.
+    """
+    if not Path(path).exists():
+        raise FileNotFoundError(f"no checkpoint at {path}; train one first")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        about = json.loads(str(arrays.pop("about")))
+        config = ModelConfig(**about["config"])
+        run = start_run(config, TrainSettings(**about["settings"]))
+        run.rng.bit_generator.state = about["rng"]
+        run.step, run.log = about["step"], about["log"]
+    except (zipfile.BadZipFile, KeyError, TypeError, EOFError, OSError) as e:
+        raise ValueError(
+            f"{path} is not a whole checkpoint ({e}); use an older one"
+        ) from None
+    fill_run(run, arrays, path)
+    return run
+
+
+def fill_run(run, arrays, path):
+    """Copy loaded arrays into a fresh run of the same config.
+
+    Raises ValueError for a missing array or one of another shape.
+    """
+    wanted = {"params": named_arrays(run.params)}
+    if any(name.startswith("mean/") for name in arrays):
+        state = run.optimizer.state
+        state["step"] = run.step
+        wanted |= {"mean": state["mean"], "square": state["square"]}
+    for key, named in wanted.items():
+        for name, array in named.items():
+            loaded = arrays.get(f"{key}/{name}")
+            if loaded is None or loaded.shape != array.shape:
+                shape = "missing" if loaded is None else loaded.shape
+                raise ValueError(
+                    f"{path} does not fit its config: {key}/{name} is "
+                    f"{shape}, expected {array.shape}"
+                )
+            array[:] = loaded
+
+
+def save_run(folder, run, tokenizer=None, **options):
+    """Write checkpoint.npz, log.csv, config.json and the tokenizer."""
+    folder = Path(folder)
+    save_checkpoint(folder / "checkpoint.npz", run, **options)
+    about = describe_run(run)
+    text = json.dumps({k: about[k] for k in ("config", "settings")}, indent=2)
+    (folder / "config.json").write_text(text + "\n", encoding="utf-8")
+    with open(folder / "log.csv", "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(run.log[0]) if run.log else [])
+        writer.writeheader()
+        writer.writerows(run.log)
+    if tokenizer is not None:
+        tokenizer.save(folder / "tokenizer.tiktoken")
+
+
+def load_run(folder):
+    """Return the run and the tokenizer that save_run wrote to a folder."""
+    folder = Path(folder)
+    run = load_checkpoint(folder / "checkpoint.npz")
+    return run, BPETokenizer.load(folder / "tokenizer.tiktoken")
