@@ -3,8 +3,10 @@
 Support code, used in every lesson. torch is imported only when a check runs.
 """
 
+import ast
 import contextlib
 import copy
+import importlib.util
 import inspect
 
 import numpy as np
@@ -227,3 +229,46 @@ def _slope(loss, array, index, step=1e-5):
     below = loss()
     array.flat[index] = kept
     return (above - below) / (2 * step)
+
+
+def compare_with_shelf(module, namespace):
+    """Say for each definition of helpers/<module>.py if a notebook has it.
+
+    namespace is the notebook's globals(). Prints one line a name: "same as"
+    or "differs from" the shelf, comparing the source text.
+    """
+    path = importlib.util.find_spec(f"helpers.{module}").origin
+    with open(path, encoding="utf-8") as file:
+        shelf = _definitions(file.read())
+    here = {}
+    for cell in namespace["In"]:
+        here.update(_definitions(cell))
+    for name, source in shelf.items():
+        verdict = "same as" if here.get(name) == source else "differs from"
+        verdict = verdict if name in here else "not defined here, see"
+        print(f"{name}: {verdict} helpers/{module}.py")
+
+
+def _definitions(source):
+    """Return {name: source text} of functions, classes and CONSTANTS."""
+    try:
+        nodes, lines = ast.parse(source).body, source.splitlines()
+    except SyntaxError:  # a cell with a magic in it
+        return {}
+    found = {}
+    for node in nodes:
+        decorators = getattr(node, "decorator_list", [])
+        first = min([node.lineno, *(d.lineno for d in decorators)])
+        text = "\n".join(lines[first - 1 : node.end_lineno])
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            found[node.name] = text
+        elif isinstance(node, ast.Assign) and _is_constant(node):
+            found[node.targets[0].id] = text
+    return found
+
+
+def _is_constant(node):
+    """Say whether an assignment binds one upper-case name."""
+    return isinstance(node.targets[0], ast.Name) and (
+        node.targets[0].id.isupper()
+    )

@@ -1,0 +1,79 @@
+"""The few plots the notebooks share. Support code, not built in a lesson."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+STYLES = ["-", "--", ":", "-."]
+
+
+def plot_attention(weights, labels=None, titles=None):
+    """Draw attention weights (H, T, S) side by side, one picture a head.
+
+    Row = the position that attends, column = what it attends to.
+    """
+    H, T, S = weights.shape
+    figure, axes = plt.subplots(
+        1, H, figsize=(2.2 * H + 1, 2.6), squeeze=False, layout="constrained"
+    )
+    for h, axis in enumerate(axes[0]):
+        image = axis.imshow(weights[h], cmap="cividis", vmin=0, vmax=1)
+        axis.set_title(titles[h] if titles else f"head {h}", fontsize=9)
+        axis.set_xlabel("attended to")
+        axis.set_xticks(range(S), labels or range(S), rotation=90, fontsize=7)
+        axis.set_yticks(range(T), labels or range(T), fontsize=7)
+    axes[0, 0].set_ylabel("position")
+    figure.colorbar(image, ax=axes[0].tolist(), label="weight", shrink=0.8)
+    plt.show()
+
+
+def plot_lines(x, curves, xlabel, ylabel):
+    """Draw {name: y} against x, told apart by colour and by line style."""
+    figure, axis = plt.subplots(figsize=(5.5, 3), layout="constrained")
+    for (name, y), style in zip(curves.items(), STYLES * len(curves)):
+        axis.plot(x, y, style, label=name)
+    axis.set(xlabel=xlabel, ylabel=ylabel)
+    axis.legend()
+    axis.grid(alpha=0.3)
+    plt.show()
+
+
+def plot_table(table, xlabel, ylabel, label):
+    """Draw a matrix as a picture, zero in the middle of the colours."""
+    figure, axis = plt.subplots(figsize=(5.5, 3), layout="constrained")
+    size = np.abs(table).max()
+    image = axis.imshow(
+        table, aspect="auto", cmap="RdBu", vmin=-size, vmax=size
+    )
+    axis.set(xlabel=xlabel, ylabel=ylabel)
+    figure.colorbar(image, label=label)
+    plt.show()
+
+
+def plot_bars(names, values, xlabel):
+    """Draw one horizontal bar a name, the first at the top."""
+    height = 0.28 * len(names) + 0.8
+    figure, axis = plt.subplots(figsize=(5.5, height), layout="constrained")
+    axis.barh(range(len(names)), values, color="#31688e")
+    axis.set_yticks(range(len(names)), names)
+    axis.invert_yaxis()
+    axis.set_xlabel(xlabel)
+    plt.show()
+
+
+def plot_losses(log, floor=None):
+    """Draw train and validation loss of a log against tokens seen.
+
+    floor: the entropy of the text, drawn as a line no loss can pass.
+    """
+    figure, axis = plt.subplots(figsize=(5.5, 3.2), layout="constrained")
+    tokens = [row["tokens"] for row in log]
+    for name, style in (("train", "-"), ("valid", "--")):
+        losses = [row[f"{name}_loss"] for row in log]
+        axis.plot(tokens, losses, style, marker=".", label=name)
+    if floor is not None:
+        axis.axhline(floor, color="black", ls=":", label="entropy of the text")
+    axis.set(xlabel="tokens seen", ylabel="loss (nats per token)")
+    axis.set_ylim(bottom=0)
+    axis.legend()
+    axis.grid(alpha=0.3)
+    plt.show()
