@@ -108,18 +108,16 @@ def draw(probs, rng):
 class KVCache:
     """Keep the keys and values of every layer for B sequences.
 
-    keys and values are (n_layers, B, H, S, D), preallocated; length counts
-    the places in use. padding (B,) counts unused places at the left.
+    Both are (n_layers, B, H, max_seq_len, D), preallocated; length counts
+    the places in use, padding (B,) the unused ones at the left.
     """
 
-    def __init__(self, params, config, B=1, S=None, padding=None):
-        S = config.max_seq_len if S is None else S
+    def __init__(self, params, config, B=1, padding=None):
         H, D = config.n_heads, config.d_model // config.n_heads
+        shape = config.n_layers, B, H, config.max_seq_len, D
         dtype = params["token_embedding"]["weight"].dtype
-        self.keys = np.zeros((config.n_layers, B, H, S, D), dtype)
-        self.values = np.zeros_like(self.keys)
-        self.length = 0
-        self.padding = padding
+        self.keys, self.values = np.zeros((2, *shape), dtype)
+        self.length, self.padding = 0, padding
 
     def store(self, layer, k, v):
         """Put k and v (B, H, T, D) behind the rest; return all so far."""
@@ -128,21 +126,27 @@ class KVCache:
         self.values[layer, :, :, self.length : end] = v
         return self.keys[layer, :, :, :end], self.values[layer, :, :, :end]
 
-    def positions(self, T):
-        """Return the positions of T new tokens, (T,) or (B, T)."""
-        places = np.arange(self.length, self.length + T)
-        if self.padding is None:
-            return places
-        return np.maximum(places - self.padding[:, None], 0)
 
-    def mask(self, T):
-        """Return who the T new tokens may attend to, or None for all."""
-        end = self.length + T
-        causal = causal_mask(end)[self.length :]  # (T, end)
-        if self.padding is None:
-            return causal if T > 1 else None
-        real = np.arange(end) >= self.padding[:, None, None, None]
-        return causal & (real | np.eye(end, dtype=bool)[self.length :])
+def new_positions(kv, T):
+    """Return the positions of the T tokens behind kv, (T,) or (B, T)."""
+    places = np.arange(kv.length, kv.length + T)
+    if kv.padding is None:
+        return places
+    return np.maximum(places - kv.padding[:, None], 0)
+
+
+def new_mask(kv, T):
+    """Return what the T tokens behind kv may attend to; None means all.
+
+    (T, S) or, with padding, (B, 1, T, S). A padding token sees itself, so
+    that no row is empty; nobody else sees it.
+    """
+    S = kv.length + T
+    causal = causal_mask(S)[kv.length :]  # (T, S)
+    if kv.padding is None:
+        return causal if T > 1 else None
+    real = np.arange(S) >= kv.padding[:, None, None, None]
+    return causal & (real | np.eye(S, dtype=bool)[kv.length :])
 
 
 def cached_attention(x, params, n_heads, kv, layer):
@@ -153,7 +157,7 @@ def cached_attention(x, params, n_heads, kv, layer):
     qkv, _ = linear(x, **params["qkv"])  # (B, T, 3C)
     q, k, v = (split_heads(part, n_heads)[0] for part in np.split(qkv, 3, -1))
     keys, values = kv.store(layer, k, v)  # (B, H, S, D)
-    mask = kv.mask(x.shape[1])
+    mask = new_mask(kv, x.shape[1])
     heads, _ = scaled_dot_product_attention(q, keys, values, mask)
     return linear(merge_heads(heads)[0], **params["out"])
 
@@ -186,7 +190,9 @@ def next_logits(ids, params, config, kv):
             f"{config.max_seq_len}; use a shorter prompt"
         )
     x, _ = embedding(ids, params["token_embedding"]["weight"])
-    x = x + position_vectors(kv.positions(T), params, config).astype(x.dtype)
+    x = x + position_vectors(new_positions(kv, T), params, config).astype(
+        x.dtype
+    )
     for layer, block in enumerate(params["blocks"]):
         x = cached_block(x, block, config, kv, layer)
     kv.length += T
@@ -218,28 +224,22 @@ def check_prompt(ids, config):
 
 
 def sample_steps(
-    prompt_ids,
-    params,
-    config,
-    n_tokens=200,
-    rng=None,
-    stop_id=None,
-    repetition_penalty=1.0,
-    **settings,
+    prompt_ids, params, config, n_tokens=200, rng=None, stop_id=None, **kw
 ):
     """Yield (token id, the probabilities it was drawn from), one by one.
 
-    Ends after n_tokens, at stop_id, or when max_seq_len is reached.
-    settings are those of next_token_probs.
+    Ends after n_tokens, at stop_id, or when max_seq_len is reached; kw are
+    repetition_penalty and the settings of next_token_probs.
     """
     check_prompt(prompt_ids, config)
+    penalty = kw.pop("repetition_penalty", 1.0)
     rng = np.random.default_rng() if rng is None else rng
     kv, ids = KVCache(params, config), [int(i) for i in prompt_ids]
     new = ids
     for _ in range(min(n_tokens, config.max_seq_len - len(ids))):
         logits = next_logits(np.array([new]), params, config, kv)[0]
-        logits = penalise_repeats(logits, ids, repetition_penalty)
-        probs = next_token_probs(logits, **settings)
+        logits = penalise_repeats(logits, ids, penalty)
+        probs = next_token_probs(logits, **kw)
         token = draw(probs, rng)
         if token == stop_id:
             return
@@ -262,36 +262,34 @@ def generate(prompt_ids, params, config, **settings):
 def generate_batch(
     prompts, params, config, n_tokens=200, rng=None, stop_id=None, **settings
 ):
-    """Continue several prompts of different length in one batch.
+    """Continue several prompts of different length side by side.
 
-    Shorter prompts are padded at the left, and the padding is masked.
-    Returns a list of new token ids for each. Each row draws from its own
-    generator, so a row does not depend on its neighbours.
+    Returns a list of new ids for each; settings are next_token_probs'. Each
+    row has a random generator of its own, so neighbours do not matter.
     """
+    ids, padding = pad_left(prompts, config)  # (B, T), (B,)
+    kv = KVCache(params, config, len(prompts), padding)
+    rng = np.random.default_rng() if rng is None else rng
+    rows = list(enumerate(rng.spawn(len(prompts))))
+    texts = [[] for _ in prompts]
+    for _ in range(min(n_tokens, config.max_seq_len - ids.shape[1])):
+        logits = next_logits(ids, params, config, kv)  # (B, V)
+        probs = [next_token_probs(row, **settings) for row in logits]
+        ids = np.array([[draw(probs[row], rng)] for row, rng in rows])
+        for text, token in zip(texts, ids[:, 0].tolist()):
+            text.append(token)
+        if all(stop_id in text for text in texts):
+            break
+    return [
+        text[: text.index(stop_id)] if stop_id in text else text
+        for text in texts
+    ]
+
+
+def pad_left(prompts, config):
+    """Align prompts at the right: ids (B, T), padding (B,)."""
     for prompt in prompts:
         check_prompt(prompt, config)
-    rng = np.random.default_rng() if rng is None else rng
-    rngs = rng.spawn(len(prompts))
-    new, padding = pad_left(prompts)  # (B, T), (B,)
-    kv = KVCache(params, config, len(prompts), padding=padding)
-    texts, running = [[] for _ in prompts], set(range(len(prompts)))
-    for _ in range(min(n_tokens, config.max_seq_len - new.shape[1])):
-        logits = next_logits(new, params, config, kv)  # (B, V)
-        new = np.zeros((len(prompts), 1), dtype=np.int64)
-        for row in sorted(running):
-            probs = next_token_probs(logits[row], **settings)
-            new[row] = token = draw(probs, rngs[row])
-            if token == stop_id:
-                running.remove(row)
-            else:
-                texts[row].append(token)
-        if not running:
-            break
-    return texts
-
-
-def pad_left(prompts):
-    """Align prompts at the right: ids (B, T), padding (B,)."""
     T = max(len(prompt) for prompt in prompts)
     padding = np.array([T - len(prompt) for prompt in prompts])
     ids = np.zeros((len(prompts), T), dtype=np.int64)
@@ -309,10 +307,8 @@ def beam_search(
     that draws stop_id is finished and keeps its place among the best.
     """
     check_prompt(prompt_ids, config)
-    kv = KVCache(params, config, B=1)
-    logits = next_logits(np.array([prompt_ids]), params, config, kv)
-    kv.keys = np.repeat(kv.keys, n_beams, axis=1)
-    kv.values = np.repeat(kv.values, n_beams, axis=1)
+    kv = KVCache(params, config, n_beams)
+    logits = next_logits(np.array([prompt_ids] * n_beams), params, config, kv)
     beams, finished = [([], 0.0)], []
     for _ in range(min(n_tokens, config.max_seq_len - len(prompt_ids))):
         beams, parents, done = extend_beams(beams, logits, n_beams, stop_id)

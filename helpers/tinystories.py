@@ -67,7 +67,7 @@ def merge(word, pair, new_id):
 
 
 def merge_everywhere(pair, new_id, words, counts, pairs, where):
-    """Merge pair in the words that hold it; return the pairs that changed.
+    """Merge pair in the words that hold it; return pairs with a new count.
 
     Updates words, pairs and where in place; no other word is looked at.
     """
@@ -82,7 +82,7 @@ def merge_everywhere(pair, new_id, words, counts, pairs, where):
             where[made].add(index)
             changed.add(made)
         changed.update(zip(old, old[1:]))
-    return changed
+    return [other for other in changed if pairs[other] > 0]
 
 
 def most_frequent(heap, pairs):
@@ -98,20 +98,14 @@ def most_frequent(heap, pairs):
 
 
 def train_bpe(text, vocab_size, special_tokens=(END_OF_TEXT,)):
-    """Learn byte-pair merges from text.
+    """Learn byte-pair merges from text; return ranks {bytes: id}.
 
-    Returns ranks {bytes: id}: the 256 bytes, then merges in the order made;
-    vocab_size counts the special tokens too, which get the ids after them.
-    A short text may give fewer. Raises ValueError if vocab_size is too small.
+    Ids 0..255 are the bytes, then come the merges in the order made.
+    vocab_size counts the special tokens too, which follow. A short text may
+    give fewer merges. Raises ValueError if vocab_size is too small.
     Source: Sennrich, Haddow and Birch 2016, section 3.2.
     """
-    size = vocab_size - len(special_tokens)
-    if size < 256:
-        raise ValueError(
-            f"vocab_size {vocab_size} is too small: 256 bytes and "
-            f"{len(special_tokens)} special tokens need at least "
-            f"{256 + len(special_tokens)}"
-        )
+    size = check_vocab_size(vocab_size, special_tokens)
     counted = count_words(text, special_tokens)
     words, counts = [list(w) for w in counted], list(counted.values())
     pairs, where = count_pairs(words, counts)
@@ -119,13 +113,23 @@ def train_bpe(text, vocab_size, special_tokens=(END_OF_TEXT,)):
     heapq.heapify(heap)
     tokens = [bytes([i]) for i in range(256)]
     while len(tokens) < size and (pair := most_frequent(heap, pairs)):
-        new_id = len(tokens)
         tokens.append(tokens[pair[0]] + tokens[pair[1]])
-        args = (pair, new_id, words, counts, pairs, where)
-        for other in merge_everywhere(*args):
-            if pairs[other] > 0:
-                heapq.heappush(heap, (-pairs[other], other))
+        for changed in merge_everywhere(
+            pair, len(tokens) - 1, words, counts, pairs, where
+        ):
+            heapq.heappush(heap, (-pairs[changed], changed))
     return {token: i for i, token in enumerate(tokens)}
+
+
+def check_vocab_size(vocab_size, special_tokens):
+    """Return how many tokens are left for bytes and merges, at least 256."""
+    smallest = 256 + len(special_tokens)
+    if vocab_size < smallest:
+        raise ValueError(
+            f"vocab_size {vocab_size} is too small: 256 bytes and "
+            f"{len(special_tokens)} special tokens need {smallest}"
+        )
+    return vocab_size - len(special_tokens)
 
 
 def encode_word(word, ranks):
@@ -142,45 +146,41 @@ def encode_word(word, ranks):
 
 
 class BPETokenizer:
-    """Encode text with byte-pair ranks {bytes: id}, run by tiktoken."""
+    """Encode text with byte-pair ranks {bytes: id}, run by tiktoken.
 
-    def __init__(self, ranks, special_tokens=(END_OF_TEXT,)):
-        check_ranks(ranks)
-        special = {s: len(ranks) + i for i, s in enumerate(special_tokens)}
-        self.ranks, self.vocab_size = ranks, len(ranks) + len(special)
-        self.end_of_text = special.get(END_OF_TEXT)
-        self.encoding = tiktoken.Encoding(
-            "bpe",
-            pat_str=PATTERN,
-            mergeable_ranks=ranks,
-            special_tokens=special,
-        )
+    Special tokens in text are plain text; bad bytes decode to U+FFFD."""
+
+    def __init__(self, ranks):
+        self.ranks, self.encoding = ranks, make_encoding(ranks)
+        self.vocab_size = self.encoding.n_vocab
+        self.end_of_text = self.encoding.eot_token
 
     def encode(self, text):
-        """Return a list of ids; special tokens in text are plain text."""
         return self.encoding.encode_ordinary(text)
 
     def encode_batch(self, texts):
-        """Return a list of ids for each text, on several threads."""
         return self.encoding.encode_ordinary_batch(texts)
 
     def decode(self, ids):
-        """Return the text; bytes that are not UTF-8 become U+FFFD."""
-        check_token_ids(ids, self.vocab_size)
-        return self.encoding.decode([int(i) for i in ids])
+        return self.encoding.decode(check_token_ids(ids, self.vocab_size))
 
     def save(self, path):
-        """Write the ranks as a .tiktoken file: base64, a space, the id."""
-        lines = [
-            f"{base64.b64encode(token).decode()} {rank}\n"
-            for token, rank in self.ranks.items()
-        ]
-        Path(path).write_text("".join(lines), encoding="ascii")
+        write_ranks(self.ranks, path)
 
     @classmethod
     def load(cls, path):
-        """Read what save wrote. Raises ValueError if it is not such a file."""
         return cls(read_ranks(path))
+
+
+def make_encoding(ranks):
+    """Return a tiktoken.Encoding with <|endoftext|> as the last id."""
+    check_ranks(ranks)
+    return tiktoken.Encoding(
+        "bpe",
+        pat_str=PATTERN,
+        mergeable_ranks=ranks,
+        special_tokens={END_OF_TEXT: len(ranks)},
+    )
 
 
 def check_ranks(ranks):
@@ -195,16 +195,27 @@ def check_ranks(ranks):
 
 
 def check_token_ids(ids, vocab_size):
-    """Raise ValueError for an id that the tokenizer does not have."""
+    """Return ids as a list of int; ValueError for one that does not exist."""
+    ids = [int(i) for i in ids]
     for i in ids:
         if not 0 <= i < vocab_size:
             raise ValueError(
                 f"token id {i} is outside the vocabulary of {vocab_size}"
             )
+    return ids
+
+
+def write_ranks(ranks, path):
+    """Write a .tiktoken file: on each line base64, a space, the id."""
+    lines = [
+        f"{base64.b64encode(token).decode()} {rank}\n"
+        for token, rank in ranks.items()
+    ]
+    Path(path).write_text("".join(lines), encoding="ascii")
 
 
 def read_ranks(path):
-    """Read a .tiktoken file into {bytes: id}."""
+    """Read a .tiktoken file into {bytes: id}; ValueError if it is none."""
     ranks = {}
     try:
         for line in Path(path).read_text(encoding="ascii").splitlines():
@@ -241,7 +252,7 @@ def gpt2_tokenizer():
 
 
 class CharTokenizer:
-    """Encode text one character at a time."""
+    """Encode text one character at a time; unknown ones are ValueErrors."""
 
     def __init__(self, characters):
         self.characters = sorted(set(characters))
@@ -250,37 +261,45 @@ class CharTokenizer:
         self.vocab_size = len(self.characters) + 1
 
     def encode(self, text):
-        """Return a list of ids. Raises ValueError for an unknown character."""
-        unknown = set(text) - set(self.ids)
-        if unknown:
-            raise ValueError(
-                f"character {min(unknown)!r} is not in this vocabulary; "
-                "build the tokenizer from text that has it"
-            )
-        return [self.ids[c] for c in text]
+        return encode_characters(text, self.ids)
 
     def encode_batch(self, texts):
-        """Return a list of ids for each text."""
         return [self.encode(text) for text in texts]
 
     def decode(self, ids):
-        """Return the text of a list of ids."""
-        check_token_ids(ids, self.vocab_size)
+        ids = check_token_ids(ids, self.vocab_size)
         return "".join([*self.characters, END_OF_TEXT][i] for i in ids)
 
     def save(self, path):
-        """Write the characters as JSON."""
         Path(path).write_text(json.dumps(self.characters), encoding="ascii")
 
     @classmethod
     def load(cls, path):
-        """Read what save wrote. Raises ValueError if it is not such a file."""
-        try:
-            return cls(json.loads(Path(path).read_text(encoding="ascii")))
-        except (ValueError, TypeError) as error:
-            raise ValueError(
-                f"{path} is not a character vocabulary: {error}"
-            ) from None
+        return cls(read_characters(path))
+
+
+def encode_characters(text, ids):
+    """Return the id of each character. ValueError names an unknown one."""
+    unknown = set(text) - set(ids)
+    if unknown:
+        raise ValueError(
+            f"character {min(unknown)!r} is not in this vocabulary; "
+            "build the tokenizer from text that has it"
+        )
+    return [ids[c] for c in text]
+
+
+def read_characters(path):
+    """Read a JSON list of characters; ValueError if it is something else."""
+    try:
+        characters = json.loads(Path(path).read_text(encoding="ascii"))
+    except ValueError:
+        characters = None
+    if not isinstance(characters, list) or any(
+        not isinstance(c, str) or len(c) != 1 for c in characters
+    ):
+        raise ValueError(f"{path} is not a JSON list of characters")
+    return characters
 
 
 def char_tokenizer(text):

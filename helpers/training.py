@@ -57,10 +57,9 @@ def zeros_like(named):
 
 
 class Adam:
-    """Scale each step by running means of the gradient and its square.
+    """Step by mean / root mean square of the gradient, both running.
 
-    Source: Kingma and Ba 2015, algorithm 1.
-    """
+    Source: Kingma and Ba 2015, algorithm 1."""
 
     def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8):
         self.params, self.lr = named_arrays(params), lr
@@ -76,7 +75,6 @@ class Adam:
             self.params[name] -= lr * self.direction(name, grad)
 
     def direction(self, name, grad):
-        """Return mean / (sqrt(square) + eps), both corrected for step 1."""
         (beta1, beta2), t = self.betas, self.state["step"]
         mean, square = self.state["mean"][name], self.state["square"][name]
         mean += (1 - beta1) * (grad - mean)
@@ -210,10 +208,7 @@ def bits_per_byte(stories, tokenizer, params, config):
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """Say how to train. Rates are per step; eval_every counts steps.
-
-    Raises ValueError for counts below 1 or a rate that is not positive.
-    """
+    """Say how to train. Raises ValueError for what cannot work."""
 
     steps: int = 1000
     batch_size: int = 32
@@ -276,15 +271,13 @@ def train_step(run, ids, targets):
 
 
 def train(run, tokens, valid_tokens, folder=None, progress=True):
-    """Train until settings.steps; return the log, a list of rows.
+    """Train on to settings.steps; return the log, a list of rows.
 
-    Every eval_every steps a row is added and, with a folder, a checkpoint
-    written. A run that was loaded goes on; interrupting keeps what is done.
+    Every eval_every steps adds a row and, with a folder, saves the run.
+    Ctrl-C stops early and keeps what is done.
     """
     s, losses = run.settings, []
-    bar = tqdm(
-        total=s.steps, initial=run.step, unit="step", disable=not progress
-    )
+    bar = tqdm(total=s.steps, initial=run.step, disable=not progress)
     began = time.perf_counter() - (run.log[-1]["seconds"] if run.log else 0)
     try:
         while run.step < s.steps:
@@ -292,8 +285,7 @@ def train(run, tokens, valid_tokens, folder=None, progress=True):
             losses.append(train_step(run, *batch))
             bar.update()
             if run.step % s.eval_every == 0 or run.step == s.steps:
-                seconds = time.perf_counter() - began
-                add_row(run, losses, valid_tokens, seconds)
+                add_row(run, losses, valid_tokens, time.perf_counter() - began)
                 losses = []
                 bar.set_postfix(valid=f"{run.log[-1]['valid_loss']:.3f}")
                 if folder is not None:

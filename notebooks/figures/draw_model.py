@@ -5,37 +5,37 @@ from pathlib import Path
 # lesson: label, x, y, width, height
 BOXES = {
     5: ("tokenizer", 62, 96, 84, 38),
-    2: ("embeddings", 192, 96, 92, 38),
+    2: ("embeddings", 188, 96, 98, 38),
     3: ("block × N", 306, 58, 226, 112),
     1: ("attention", 322, 96, 90, 38),
-    4: ("head, loss", 584, 96, 92, 38),
+    4: ("head", 552, 96, 66, 38),
     6: ("optimizer", 322, 204, 90, 34),
     7: ("sampling", 322, 8, 90, 34),
 }
 WORDS = [
     ("text", 34, 119),
     ("ids", 169, 119),
-    ("logits", 558, 119),
-    ("loss", 704, 119),
+    ("logits", 651, 119),
+    ("loss", 710, 119),
 ]
 ARROWS = [
     "M48 115 H60",
     "M147 115 H158",
-    "M180 115 H190",
-    "M285 115 H304",
+    "M179 115 H186",
+    "M287 115 H304",
     "M413 115 H425",
-    "M533 115 H540",
-    "M576 115 H582",
-    "M677 115 H688",
-    "M704 128 V221 H414",
+    "M533 115 H550",
+    "M619 115 H631",
+    "M672 115 H694",
+    "M710 128 V221 H414",
     "M321 221 H238 V136",
-    "M558 106 V25 H414",
+    "M651 106 V25 H414",
     "M321 25 H34 V102",
 ]
 NOTES = [
     ("gradients, backwards through every part", 560, 214),
     ("new parameters", 268, 214),
-    ("probabilities of the next token", 486, 19),
+    ("probabilities of the next token", 530, 19),
     ("one token more", 180, 19),
 ]
 
