@@ -8,12 +8,19 @@ import contextlib
 import copy
 import importlib.util
 import inspect
+import sys
 
 import numpy as np
 
 from helpers.params import map_arrays, named_arrays
 
 TOLERANCE = {np.float64: 1e-9, np.float32: 1e-5}
+
+CELLS = []  # the source of every notebook cell run since the import
+if "IPython" in sys.modules and (
+    shell := sys.modules["IPython"].get_ipython()
+):
+    shell.events.register("pre_run_cell", lambda i: CELLS.append(i.raw_cell))
 
 
 def check_backward(op, op_backward, torch_op, *arrays, **settings):
@@ -211,7 +218,8 @@ def _check_form(name, got, expected, dtype):
 def _describe(name, got, expected, error):
     """Say in one line how far off an array is, and where."""
     gap = np.abs(np.asarray(got) - np.asarray(expected))
-    at = np.unravel_index(np.nanargmax(gap), gap.shape) if gap.shape else ()
+    gap = np.where(np.isnan(gap), np.inf, gap)  # NaN is as wrong as can be
+    at = np.unravel_index(gap.argmax(), gap.shape) if gap.shape else ()
     place = f" at {tuple(int(i) for i in at)}" if at else ""
     return (
         f"{name} is wrong by {error:.2g} of its size, most{place}: "
@@ -231,25 +239,25 @@ def _slope(loss, array, index, step=1e-5):
     return (above - below) / (2 * step)
 
 
-def compare_with_shelf(module, namespace):
+def compare_with_shelf(module):
     """Say for each definition of helpers/<module>.py if a notebook has it.
 
-    namespace is the notebook's globals(). Prints one line a name: "same as"
-    or "differs from" the shelf, comparing the source text.
+    Prints one line a name: "same as" or "differs from" the shelf, comparing
+    the source text with the cell that was run last.
     """
     path = importlib.util.find_spec(f"helpers.{module}").origin
     with open(path, encoding="utf-8") as file:
-        shelf = _definitions(file.read())
+        shelf = definitions(file.read())
     here = {}
-    for cell in namespace["In"]:
-        here.update(_definitions(cell))
+    for cell in CELLS:
+        here.update(definitions(cell))
     for name, source in shelf.items():
         verdict = "same as" if here.get(name) == source else "differs from"
         verdict = verdict if name in here else "not defined here, see"
         print(f"{name}: {verdict} helpers/{module}.py")
 
 
-def _definitions(source):
+def definitions(source):
     """Return {name: source text} of functions, classes and CONSTANTS."""
     try:
         nodes, lines = ast.parse(source).body, source.splitlines()

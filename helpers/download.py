@@ -40,8 +40,10 @@ def hub_reachable(seconds=2):
         ):
             found.set()
 
-    threading.Thread(target=look, daemon=True).start()
-    return found.wait(seconds)
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return found.is_set()
 
 
 def download_stories(n, data_files=STORIES):

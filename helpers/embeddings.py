@@ -13,6 +13,8 @@ def embedding(ids, weight):
     Raises ValueError for an id outside the table.
     """
     V = len(weight)
+    if ids.dtype.kind not in "iu":
+        raise ValueError(f"ids must be integers, not {ids.dtype}")
     if ids.size and not (ids.min() >= 0 and ids.max() < V):
         bad = ids[(ids < 0) | (ids >= V)][0]
         raise ValueError(

@@ -27,11 +27,7 @@ def next_token_probs(
     Raises ValueError for a setting out of its range.
     """
     check_sampling(temperature, top_k, top_p, min_p)
-    logits = np.asarray(logits, dtype=np.float64)
-    if temperature == 0:
-        return np.eye(len(logits))[logits.argmax()]
-    scaled = logits - logits.max()  # a tiny temperature cannot overflow
-    probs = np.exp(log_softmax(scaled / temperature))
+    probs = apply_temperature(np.asarray(logits, np.float64), temperature)
     for keep, setting in (
         (keep_top_k, top_k),
         (keep_top_p, top_p),
@@ -43,11 +39,28 @@ def next_token_probs(
     return probs
 
 
+def apply_temperature(logits, temperature):
+    """Return softmax(logits / temperature); 0 means the favourite alone.
+
+    Raises ValueError for logits that are not numbers.
+    """
+    if not np.isfinite(logits.max()):
+        raise ValueError(
+            "the logits hold NaN or infinity: the model has diverged; "
+            "use an older checkpoint"
+        )
+    if temperature == 0:
+        return np.eye(len(logits))[logits.argmax()]
+    with np.errstate(over="ignore"):  # minus infinity is as good
+        scaled = (logits - logits.max()) / temperature
+    return np.exp(log_softmax(scaled))
+
+
 def check_sampling(temperature=1.0, top_k=None, top_p=None, min_p=None):
     """Raise ValueError, in one sentence, for a setting out of its range."""
     if not (0 <= temperature < np.inf):
         raise ValueError(f"temperature must be 0 or more, not {temperature}")
-    if top_k is not None and (top_k < 1 or top_k != int(top_k)):
+    if top_k is not None and not (top_k >= 1 and top_k % 1 == 0):
         raise ValueError(f"top_k must be an integer >= 1, not {top_k}")
     if top_p is not None and not (0 < top_p <= 1):
         raise ValueError(f"top_p must be above 0 and at most 1, not {top_p}")
@@ -58,7 +71,7 @@ def check_sampling(temperature=1.0, top_k=None, top_p=None, min_p=None):
 def keep_top_k(probs, k):
     """Mark the k most likely tokens; among equals the smaller ids."""
     keep = np.zeros(len(probs), dtype=bool)
-    keep[np.argsort(-probs, kind="stable")[:k]] = True
+    keep[np.argsort(-probs, kind="stable")[: int(k)]] = True
     return keep
 
 
@@ -93,7 +106,7 @@ def penalise_repeats(logits, ids, penalty):
     if not penalty > 0:
         raise ValueError(f"the penalty must be positive, not {penalty}")
     logits = np.array(logits)
-    seen = np.unique(ids)
+    seen = np.unique(np.asarray(ids, dtype=np.int64))
     old = logits[seen]
     logits[seen] = np.where(old > 0, old / penalty, old * penalty)
     return logits
@@ -288,6 +301,8 @@ def generate_batch(
 
 def pad_left(prompts, config):
     """Align prompts at the right: ids (B, T), padding (B,)."""
+    if len(prompts) == 0:
+        raise ValueError("no prompts to continue; give at least one")
     for prompt in prompts:
         check_prompt(prompt, config)
     T = max(len(prompt) for prompt in prompts)
@@ -303,10 +318,11 @@ def beam_search(
 ):
     """Follow the n_beams most likely continuations side by side.
 
-    Returns [(new token ids, log probability), ...], the best first. A beam
-    that draws stop_id is finished and keeps its place among the best.
+    Returns [(new token ids, log probability), ...], the best first.
     """
     check_prompt(prompt_ids, config)
+    if n_beams < 1:
+        raise ValueError(f"n_beams must be at least 1, not {n_beams}")
     kv = KVCache(params, config, n_beams)
     logits = next_logits(np.array([prompt_ids] * n_beams), params, config, kv)
     beams, finished = [([], 0.0)], []

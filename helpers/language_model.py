@@ -264,6 +264,11 @@ def cross_entropy(logits, targets, ignore_index=-100):
     -> loss, a float. Raises ValueError if there is no target to score or
     one is outside the vocabulary.
     """
+    if targets.shape != logits.shape[:-1]:
+        raise ValueError(
+            f"targets of shape {targets.shape} do not fit logits of shape "
+            f"{logits.shape}; give one target for each row of logits"
+        )
     keep = targets != ignore_index
     check_targets(targets[keep], logits.shape[-1])
     log_probs = log_softmax(logits)

@@ -6,6 +6,7 @@ Built in notebooks/05_tinystories.ipynb.
 import base64
 import heapq
 import json
+import os
 from collections import Counter, defaultdict
 from pathlib import Path
 
@@ -13,6 +14,8 @@ import numpy as np
 import regex
 import tiktoken
 
+from helpers import DATA
+from helpers.safety import whole_file, write_whole
 from helpers.story_grammar import tell_stories
 
 END_OF_TEXT = "<|endoftext|>"
@@ -211,7 +214,7 @@ def write_ranks(ranks, path):
         f"{base64.b64encode(token).decode()} {rank}\n"
         for token, rank in ranks.items()
     ]
-    Path(path).write_text("".join(lines), encoding="ascii")
+    write_whole(path, "".join(lines))
 
 
 def read_ranks(path):
@@ -271,7 +274,7 @@ class CharTokenizer:
         return "".join([*self.characters, END_OF_TEXT][i] for i in ids)
 
     def save(self, path):
-        Path(path).write_text(json.dumps(self.characters), encoding="ascii")
+        write_whole(path, json.dumps(self.characters))
 
     @classmethod
     def load(cls, path):
@@ -347,6 +350,20 @@ def split_stories(stories, valid_fraction=0.1, seed=0):
     return shuffled[n_valid:], shuffled[:n_valid]
 
 
+def open_stories():
+    """Return train stories, valid stories, and the name of their source.
+
+    Those that `make data` wrote, if there are any, else the grammar's. The
+    environment variable WORKBOOK_DATA=grammar asks for the grammar.
+    """
+    folder = DATA / "tinystories"
+    asked = os.environ.get("WORKBOOK_DATA")
+    if asked == "grammar" or not (folder / "train.txt").exists():
+        return *split_stories(load_stories("grammar")), "embedded grammar"
+    paths = folder / "train.txt", folder / "valid.txt"
+    return *map(load_stories, paths), "TinyStories"
+
+
 def tokenize_stories(stories, tokenizer, path=None):
     """Join stories into one uint16 array, <|endoftext|> around each.
 
@@ -364,7 +381,8 @@ def tokenize_stories(stories, tokenizer, path=None):
     tokens = np.concatenate(pieces).astype(np.uint16)
     if path is None:
         return tokens
-    np.save(path, tokens)
+    with whole_file(path) as file:
+        np.save(file, tokens)
     return np.load(path, mmap_mode="r")
 
 

@@ -4,11 +4,10 @@ Built in notebooks/06_training.ipynb.
 """
 
 import csv
+import io
 import json
 import math
-import os
 import time
-import zipfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from helpers.language_model import (
     loss_and_grads,
 )
 from helpers.params import named_arrays
+from helpers.safety import ctrl_c_waits, whole_file, write_whole
 from helpers.tinystories import BPETokenizer, sample_batch
 
 
@@ -149,6 +149,10 @@ def evaluate(tokens, params, config, B=16, T=None):
     tokens (N,) are cut into windows of T (default max_seq_len), so the
     result does not depend on chance. Nats per token.
     """
+    if len(tokens) < 2:
+        raise ValueError(
+            f"{len(tokens)} tokens hold no target to score; give at least 2"
+        )
     T = min(T or config.max_seq_len, len(tokens) - 1)
     total, starts = 0.0, list(range(0, len(tokens) - 1, T))
     for first in range(0, len(starts), B):
@@ -195,6 +199,9 @@ def bits_per_byte(stories, tokenizer, params, config):
     Returns bits per UTF-8 byte of story text: a measure that does not
     depend on the tokenizer.
     """
+    n_bytes = sum(len(story.encode("utf-8")) for story in stories)
+    if n_bytes == 0:
+        raise ValueError("no story text to score; give at least one story")
     end, nats = tokenizer.end_of_text, 0.0
     for story in stories:
         ids = [end, *tokenizer.encode(story), end]
@@ -202,7 +209,6 @@ def bits_per_byte(stories, tokenizer, params, config):
             logits, _ = language_model(window[None], params, config)
             loss, _ = cross_entropy(logits, targets[None])
             nats += loss * int((targets >= 0).sum())
-    n_bytes = sum(len(story.encode("utf-8")) for story in stories)
     return nats / math.log(2) / n_bytes
 
 
@@ -224,11 +230,18 @@ class TrainSettings:
     seed: int = 0
 
     def __post_init__(self):
-        for name in ("steps", "batch_size", "seq_len", "eval_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1")
-        if not self.lr > 0:
-            raise ValueError(f"lr must be positive, not {self.lr}")
+        check_settings(self)
+
+
+def check_settings(settings):
+    """Raise ValueError, in one sentence, for the first that cannot work."""
+    for name in ("steps", "batch_size", "seq_len", "eval_every"):
+        value = getattr(settings, name)
+        if not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name} must be an integer >= 1, not {value!r}")
+    learning_rate(0, settings.lr, 0, 1, settings.decay)
+    if not settings.lr > 0:
+        raise ValueError(f"lr must be positive, not {settings.lr}")
 
 
 @dataclass
@@ -279,8 +292,8 @@ def train(run, tokens, valid_tokens, folder=None, progress=True):
     s, losses = run.settings, []
     bar = tqdm(total=s.steps, initial=run.step, disable=not progress)
     began = time.perf_counter() - (run.log[-1]["seconds"] if run.log else 0)
-    try:
-        while run.step < s.steps:
+    with ctrl_c_waits() as pressed:
+        while run.step < s.steps and not pressed:
             batch = sample_batch(tokens, s.batch_size, s.seq_len, run.rng)
             losses.append(train_step(run, *batch))
             bar.update()
@@ -290,7 +303,7 @@ def train(run, tokens, valid_tokens, folder=None, progress=True):
                 bar.set_postfix(valid=f"{run.log[-1]['valid_loss']:.3f}")
                 if folder is not None:
                     save_run(folder, run)
-    except KeyboardInterrupt:
+    if pressed:
         print(f"stopped after step {run.step}; the model keeps what it has")
     bar.close()
     return run.log
@@ -327,14 +340,8 @@ def save_checkpoint(path, run, dtype=np.float32, optimizer=True):
             for name, array in run.optimizer.state[key].items():
                 arrays[f"{key}/{name}"] = array
     arrays["about"] = np.array(json.dumps(describe_run(run)))
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    with open(partial, "wb") as file:
+    with whole_file(path) as file:
         np.savez(file, **arrays)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)  # readers see the old file or the new one
 
 
 def describe_run(run):
@@ -364,9 +371,9 @@ def load_checkpoint(path):
         run = start_run(config, TrainSettings(**about["settings"]))
         run.rng.bit_generator.state = about["rng"]
         run.step, run.log = about["step"], about["log"]
-    except (zipfile.BadZipFile, KeyError, TypeError, EOFError, OSError) as e:
+    except Exception as error:  # damaged bytes can raise almost anything
         raise ValueError(
-            f"{path} is not a whole checkpoint ({e}); use an older one"
+            f"{path} is not a whole checkpoint ({error}); use an older one"
         ) from None
     fill_run(run, arrays, path)
     return run
@@ -400,11 +407,12 @@ def save_run(folder, run, tokenizer=None, **options):
     save_checkpoint(folder / "checkpoint.npz", run, **options)
     about = describe_run(run)
     text = json.dumps({k: about[k] for k in ("config", "settings")}, indent=2)
-    (folder / "config.json").write_text(text + "\n", encoding="utf-8")
-    with open(folder / "log.csv", "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(run.log[0]) if run.log else [])
-        writer.writeheader()
-        writer.writerows(run.log)
+    write_whole(folder / "config.json", text + "\n")
+    table = io.StringIO(newline="")
+    writer = csv.DictWriter(table, list(run.log[0]) if run.log else [])
+    writer.writeheader()
+    writer.writerows(run.log)
+    write_whole(folder / "log.csv", table.getvalue())
     if tokenizer is not None:
         tokenizer.save(folder / "tokenizer.tiktoken")
 

@@ -1,0 +1,78 @@
+# `make` alone says what there is. Everything runs in .venv, made when needed.
+
+PYTHON ?= python3.13 python3.12 python3.11 python3
+PRESET ?= tiny
+
+venv := .venv/bin/python
+ready := .venv/ready
+lab_config := .venv/etc/jupyter/labconfig/page_config.json
+no_news := {"disabledExtensions": \
+    {"@jupyterlab/apputils-extension:announcements": true}}
+
+.DEFAULT_GOAL := help
+.PHONY: help setup lab run test data train lint format clean
+
+help:  ## say this
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s%s\n", $$1, $$2}' \
+	    Makefile
+
+setup: $(ready)  ## install into .venv (PYTHON=python3.12 to choose one)
+
+# The first of PYTHON that runs, is new enough and can make environments.
+$(ready): pyproject.toml constraints.txt
+	@for python in $(PYTHON); do \
+	    if $$python -c 'import ensurepip, sys, venv; \
+	        sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	        echo "Installing into .venv with $$($$python --version)," \
+	            "which takes a few minutes"; \
+	        exec $$python -m venv .venv; \
+	    fi; \
+	done; \
+	echo "Python 3.11 or newer with its venv module is needed and none of" \
+	    "$(PYTHON) is that; install it, or name one: make PYTHON=..." >&2; \
+	exit 1
+	@$(venv) -m pip install --quiet --disable-pip-version-check \
+	    --constraint constraints.txt --editable ".[test]"
+	@mkdir -p $(dir $(lab_config)) && echo '$(no_news)' > $(lab_config)
+	@touch $(ready)
+
+lab: .venv/looked  ## open the notebooks in JupyterLab (LAB_ARGS=...)
+	@$(venv) -m jupyterlab --log-level=WARN --ServerApp.root_dir=. \
+	    --LabApp.default_url=/lab/tree/notebooks \
+	    $(if $(filter 0,$(shell id -u)),--allow-root) $(LAB_ARGS)
+
+# Look for TinyStories once; without them the notebooks use the grammar.
+.venv/looked: | $(ready)
+	@test -e data/tinystories/train.txt || $(venv) -m helpers data || true
+	@touch $@
+
+run: $(ready)  ## run the lessons in place (LESSONS="01 02"), tell a story
+	@WORKBOOK_DATA=grammar $(venv) tests/run_notebooks.py $(LESSONS)
+	@$(venv) -m helpers generate --seed 1
+
+# Two processes with one thread each; like `run`, always on the grammar.
+test: lint  ## check style, every cell's output, and what cells cannot show
+	@WORKBOOK_DATA=grammar HF_HUB_OFFLINE=1 \
+	    OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
+	    $(venv) -m pytest -q --durations=5 -n 2 --dist loadscope \
+	    --nbval --nbval-current-env notebooks tests
+
+data: $(ready)  ## fetch TinyStories, or take them FROM=file
+	@$(venv) -m helpers data $(if $(FROM),--from "$(FROM)") $(DATA_ARGS)
+
+train: $(ready)  ## train a model (PRESET=small NAME=... TRAIN_ARGS=...)
+	@$(venv) -m helpers train --preset $(PRESET) \
+	    $(if $(NAME),--name "$(NAME)") $(TRAIN_ARGS)
+
+lint: $(ready)  ## check the style
+	@$(venv) -m ruff check
+	@$(venv) -m ruff format --check
+
+format: $(ready)  ## let ruff mend the style
+	@$(venv) -m ruff check --fix
+	@$(venv) -m ruff format
+
+clean:  ## remove .venv and caches; data and runs stay
+	rm -rf .venv *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +
+	find . -name .ipynb_checkpoints -prune -exec rm -rf {} +

@@ -1,0 +1,363 @@
+"""The command line, for what takes minutes to hours.
+
+    python -m helpers data | train | generate | eval, each with --help
+
+Support code, not built in a lesson: every command calls the functions of the
+notebooks.
+"""
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from helpers import DATA, download
+from helpers.generation import beam_search, generate, stream
+from helpers.language_model import PRESETS, count_params, perplexity
+from helpers.safety import write_whole
+from helpers.tinystories import (
+    END_OF_TEXT,
+    bpe_tokenizer,
+    load_stories,
+    split_stories,
+    tokenize_stories,
+    train_bpe,
+)
+from helpers.training import (
+    TrainSettings,
+    bits_per_byte,
+    evaluate,
+    load_run,
+    save_run,
+    start_run,
+    train,
+)
+
+DEFAULT_RUN = "tiny"  # the run that is shipped
+STORIES = 25_000  # from the hub, unless --stories says otherwise
+SETTINGS = TrainSettings(batch_size=16, seq_len=256)
+NO_NETWORK = (
+    "The Hugging Face hub cannot be reached, so no TinyStories: connect and "
+    "run `make data`, or take a file with `make data FROM=file`; the "
+    "notebooks use the embedded grammar meanwhile."
+)
+
+
+def main(argv=None):
+    """Run one command; return the exit code.
+
+    0 done, 1 no network, 2 an error said in one line, 130 interrupted.
+    """
+    args = build_parser().parse_args(argv)
+    try:
+        return args.command(args) or 0
+    except KeyboardInterrupt:
+        print("\nstopped", file=sys.stderr)
+        return 130
+    except (ValueError, OSError) as error:
+        print("error:", one_line(error), file=sys.stderr)
+        return 2
+
+
+def one_line(error):
+    """Return what an exception says, without line breaks and numbers."""
+    if getattr(error, "filename", None):
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split())
+
+
+# data
+
+
+def data_command(args):
+    """Write data/tinystories/train.txt and valid.txt."""
+    folder = args.folder / "tinystories"
+    if (folder / "train.txt").exists() and not args.force:
+        raise ValueError(
+            f"{folder} has stories already; --force replaces them"
+        )
+    if args.source:
+        stories = load_stories(args.source)[: args.stories]
+    elif download.hub_reachable():
+        stories = download.download_stories(args.stories or STORIES)
+    else:
+        print(NO_NETWORK)
+        return 1
+    parts = split_stories(stories)
+    n_bytes = write_stories(folder, *parts)
+    n_train, n_valid = map(len, parts)
+    print(
+        f"{folder}: {n_train:,} stories to train on, {n_valid:,} held out, "
+        f"{len(stories) - n_train - n_valid:,} repeated ones dropped, "
+        f"{n_bytes:,} bytes"
+    )
+
+
+def write_stories(folder, train_stories, valid_stories):
+    """Write both files, each whole or not at all; return their size in bytes.
+
+    train.txt goes first and comes back last, so that it never stands beside
+    the valid.txt of another split.
+    """
+    (folder / "train.txt").unlink(missing_ok=True)
+    n_bytes = 0
+    parts = {"valid.txt": valid_stories, "train.txt": train_stories}
+    for name, stories in parts.items():
+        text = "".join(f"{story}\n{END_OF_TEXT}\n" for story in stories)
+        write_whole(folder / name, text)
+        n_bytes += len(text.encode("utf-8"))
+    return n_bytes
+
+
+def find_stories(source, folder):
+    """Return stories to train on, stories held out, and where they are from.
+
+    source: "grammar", a file to split, or None for what `make data` wrote,
+    or the grammar if it wrote nothing.
+    """
+    made = folder / "tinystories"
+    if source is None and (made / "train.txt").exists():
+        parts = [load_stories(made / f"{p}.txt") for p in ("train", "valid")]
+        return *parts, made
+    source = source or "grammar"
+    return *split_stories(load_stories(source)), source
+
+
+# train
+
+
+def train_command(args):
+    """Train a new run, or go on with one, and say how good it is."""
+    folder = args.folder / "runs" / (args.name or f"my-{args.preset}")
+    exists = (folder / "checkpoint.npz").exists()
+    if exists and not (args.resume or args.force):
+        raise ValueError(
+            f"{folder} holds a run; --resume goes on with it, --force "
+            "replaces it, --name makes another"
+        )
+    stories, valid, source = find_stories(args.source, args.folder)
+    valid = valid[: args.valid_stories]
+    print(
+        f"stories: {len(stories):,} of {source}, "
+        f"and {len(valid):,} more to measure on"
+    )
+    make = resume if args.resume else begin
+    run, tokenizer = make(args, folder, stories)
+    print(
+        f"model: {count_params(run.params):,} parameters, "
+        f"{tokenizer.vocab_size:,} tokens; writes to {folder}"
+    )
+    parts = [tokenize_stories(part, tokenizer) for part in (stories, valid)]
+    save_run(folder, run, tokenizer)  # so that --resume always has a run
+    train(run, *parts, folder)
+    save_run(folder, run)
+    report(run, tokenizer, parts[1], valid)
+
+
+def given(args, names):
+    """Return {name: value} of those options that stood in the command."""
+    return {name: value for name, value in vars(args).items() if name in names}
+
+
+def begin(args, folder, stories):
+    """Return a new run and a tokenizer made from the stories."""
+    preset = PRESETS[args.preset]
+    settings = replace(SETTINGS, **given(args, vars(SETTINGS)))
+    vocab_size = getattr(args, "vocab_size", preset.vocab_size)
+    ranks = train_bpe(END_OF_TEXT.join(stories), vocab_size)
+    tokenizer = bpe_tokenizer(ranks)
+    config = replace(
+        preset,
+        vocab_size=tokenizer.vocab_size,  # few stories give fewer tokens
+        max_seq_len=settings.seq_len,  # no position is left untrained
+        **given(args, ["dropout"]),
+    )
+    return start_run(config, settings), tokenizer
+
+
+def resume(args, folder, stories):
+    """Return the run and the tokenizer in folder; only steps may change.
+
+    Raises ValueError for any other setting in the command.
+    """
+    changed = given(args, [*vars(SETTINGS), "vocab_size", "dropout"])
+    if set(changed) - {"steps"}:
+        options = ", ".join(sorted(set(changed) - {"steps"}))
+        raise ValueError(
+            "--resume goes on with the settings of the run and takes only "
+            f"--steps, not {options.replace('_', '-')}"
+        )
+    run, tokenizer = load_run(folder)
+    run.settings = replace(run.settings, **changed)
+    return run, tokenizer
+
+
+def report(run, tokenizer, valid_tokens, valid):
+    """Print loss, perplexity and bits per byte on valid, and one story."""
+    loss = evaluate(valid_tokens, run.params, run.config)
+    bits = bits_per_byte(valid, tokenizer, run.params, run.config)
+    print(
+        f"after step {run.step:,}, on {len(valid):,} stories held out: loss "
+        f"{loss:.3f} nats per token, perplexity {perplexity(loss):.2f}, "
+        f"{bits:.3f} bits per byte\n"
+    )
+    end, n_tokens = tokenizer.end_of_text, run.config.max_seq_len
+    rng = np.random.default_rng(run.settings.seed)
+    options = {"n_tokens": n_tokens, "stop_id": end, "temperature": 0.8}
+    ids = generate([end], run.params, run.config, rng=rng, **options)
+    print(tokenizer.decode(ids))
+
+
+# generate, eval
+
+
+def generate_command(args):
+    """Print the prompt and what the model makes of it, as it comes."""
+    settings = {
+        name: value
+        for name in ("temperature", "top_k", "top_p", "min_p")
+        if (value := getattr(args, name)) is not None
+    }
+    if args.beams and settings:
+        raise ValueError(
+            "beam search draws nothing; leave out --beams or the settings "
+            "of sampling"
+        )
+    run, tokenizer = load_run(args.folder / "runs" / args.run)
+    prompt = [tokenizer.end_of_text, *tokenizer.encode(args.prompt)]
+    options = {
+        "n_tokens": args.length or run.config.max_seq_len,
+        "stop_id": tokenizer.end_of_text,
+    }
+    model = prompt, run.params, run.config
+    if args.beams:
+        ids, _ = beam_search(*model, n_beams=args.beams, **options)[0]
+    else:
+        rng = np.random.default_rng(args.seed)
+        settings = {"temperature": 0.8} | settings | options
+        ids = stream(*model, rng=rng, **settings)
+    print(args.prompt, end="", flush=True)
+    for piece in decode_stream(ids, tokenizer):
+        print(piece, end="", flush=True)
+    print()
+
+
+def decode_stream(ids, tokenizer):
+    """Yield text as ids come; half a character waits for its other half."""
+    seen, shown = [], 0
+    for i in ids:
+        seen.append(i)
+        text = tokenizer.decode(seen)
+        if not text.endswith("\ufffd"):
+            yield text[shown:]
+            shown = len(text)
+    yield tokenizer.decode(seen)[shown:]
+
+
+def evaluate_command(args):
+    """Print the bits per byte of a run on the stories of a file."""
+    run, tokenizer = load_run(args.folder / "runs" / args.run)
+    stories = load_stories(args.on)
+    bits = bits_per_byte(stories, tokenizer, run.params, run.config)
+    n_bytes = sum(len(story.encode("utf-8")) for story in stories)
+    print(
+        f"{bits:.3f} bits per byte on {len(stories):,} stories, "
+        f"{n_bytes:,} bytes"
+    )
+
+
+# options
+
+
+def build_parser():
+    """Return the parser of all four commands."""
+    parser = argparse.ArgumentParser("python -m helpers")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, command, add_options in (
+        ("data", data_command, add_data_options),
+        ("train", train_command, add_train_options),
+        ("generate", generate_command, add_generate_options),
+        ("eval", evaluate_command, add_eval_options),
+    ):
+        text = command.__doc__
+        sub = commands.add_parser(name, help=text, description=text)
+        add_options(sub.add_argument)
+        sub.add_argument(
+            "--folder",
+            type=Path,
+            default=DATA,
+            help="where tinystories/ and runs/ are (default: data/)",
+        )
+        sub.set_defaults(command=command)
+    return parser
+
+
+def add_data_options(add):
+    """Ask where the stories come from, and how many."""
+    add("--from", dest="source", metavar="FILE", help="not from the hub")
+    add(
+        "--stories",
+        type=count,
+        metavar="N",
+        help=f"the first N (default: {STORIES:,} of the hub, all of a file)",
+    )
+    add("--force", action="store_true", help="replace what is there")
+
+
+def add_train_options(add):
+    """Ask for the model, the stories, and every field of TrainSettings."""
+    add("--preset", choices=PRESETS, default="tiny")
+    add("--name", help="name of the run (default: my-PRESET)")
+    add(
+        "--stories",
+        dest="source",
+        metavar="FILE",
+        help='or "grammar" (default: what `make data` wrote, or the grammar)',
+    )
+    add(
+        "--valid-stories",
+        type=count,
+        default=200,
+        metavar="N",
+        help="how many stories to measure on (default: 200)",
+    )
+    add("--resume", action="store_true", help="go on with the run")
+    add("--force", action="store_true", help="replace the run")
+    unset = {"default": argparse.SUPPRESS, "metavar": "X"}
+    add("--vocab-size", type=count, help="default: the preset's", **unset)
+    add("--dropout", type=float, help="default: the preset's", **unset)
+    for name, default in vars(SETTINGS).items():
+        option = "--" + name.replace("_", "-")
+        add(option, type=type(default), help=f"default: {default}", **unset)
+
+
+def add_generate_options(add):
+    """Ask which run writes, from which prompt, and how it draws."""
+    add("--run", default=DEFAULT_RUN, help=f"default: {DEFAULT_RUN}")
+    add("--prompt", default="", help="default: none, a new story")
+    add("--temperature", type=float, help="default: 0.8")
+    add("--top-k", type=count, help="keep the K most likely tokens")
+    add("--top-p", type=float, help="keep the most likely mass P")
+    add("--min-p", type=float, help="keep P times the highest, and above")
+    add("--length", type=count, help="tokens (default: as many as fit)")
+    add("--seed", type=int, help="the same seed writes the same text")
+    add("--beams", type=count, help="search the best text with N beams")
+
+
+def add_eval_options(add):
+    """Ask which run to measure, and on what."""
+    add("--run", default=DEFAULT_RUN, help=f"default: {DEFAULT_RUN}")
+    add("--on", required=True, metavar="FILE", help="stories to measure on")
+
+
+def count(text):
+    """Read an integer that is at least 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an integer >= 1")
+    return int(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

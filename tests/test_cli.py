@@ -1,0 +1,360 @@
+"""Check `python -m helpers`: each command, and each way it can go wrong."""
+
+import os
+import socket
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from helpers import __main__ as cli
+from helpers import download
+from helpers.story_grammar import tell_stories
+from helpers.tinystories import (
+    END_OF_TEXT,
+    bpe_tokenizer,
+    load_stories,
+    train_bpe,
+)
+from helpers.training import load_run, train
+
+STORIES = tell_stories(60)
+SMALL = {
+    "vocab-size": 300,
+    "steps": 4,
+    "eval-every": 2,
+    "batch-size": 2,
+    "seq-len": 16,
+    "valid-stories": 3,
+}
+FEW_STEPS = [f"--{name}={value}" for name, value in SMALL.items()]
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch):
+    monkeypatch.setattr(download, "hub_reachable", lambda: False)
+
+
+@pytest.fixture
+def run(capsys):
+    """Run one command; return exit code, stdout and stderr."""
+
+    def run(*words):
+        code = cli.main([str(word) for word in words])
+        out = capsys.readouterr()
+        return code, out.out, out.err
+
+    return run
+
+
+@pytest.fixture
+def source(tmp_path):
+    path = tmp_path / "source.txt"
+    path.write_text(f"\n{END_OF_TEXT}\n".join(STORIES), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Return a data folder with one small trained run, my-tiny."""
+    folder = tmp_path_factory.mktemp("data")
+    path = folder / "stories.txt"
+    path.write_text(END_OF_TEXT.join(STORIES), encoding="utf-8")
+    words = ["train", *FEW_STEPS, "--stories", path, "--folder", folder]
+    assert cli.main([str(word) for word in words]) == 0
+    return folder
+
+
+def error_of(result):
+    """Return the sentence of a command that must have failed in one line."""
+    code, _, err = result
+    assert code == 2 and err.count("\n") == 1
+    return err.removeprefix("error: ").strip()
+
+
+# data
+
+
+def test_data_splits_a_file(run, source, tmp_path):
+    command = "data", "--from", source, "--folder", tmp_path
+    code, out, _ = run(*command)
+    made = tmp_path / "tinystories"
+    assert code == 0
+    assert "54 stories to train on, 6 held out, 0 repeated" in out
+    assert sorted(path.name for path in made.iterdir()) == [
+        "train.txt",
+        "valid.txt",
+    ]
+    train_stories = load_stories(made / "train.txt")
+    valid = load_stories(made / "valid.txt")
+    assert sorted(train_stories + valid) == sorted(STORIES)
+
+
+def test_data_takes_the_first_and_drops_repeats(run, tmp_path):
+    path = tmp_path / "source.txt"
+    path.write_text(END_OF_TEXT.join(STORIES[:20] * 2), encoding="utf-8")
+    command = "data", "--from", path, "--folder", tmp_path, "--stories", 30
+    assert (
+        "18 stories to train on, 2 held out, 10 repeated" in run(*command)[1]
+    )
+
+
+def test_data_keeps_what_is_there(run, source, tmp_path):
+    command = "data", "--from", source, "--folder", tmp_path
+    run(*command)
+    written = (tmp_path / "tinystories" / "train.txt").read_bytes()
+    assert "--force replaces them" in error_of(run(*command, "--stories", 9))
+    assert (tmp_path / "tinystories" / "train.txt").read_bytes() == written
+    assert run(*command, "--stories", 20, "--force")[0] == 0
+    assert (tmp_path / "tinystories" / "train.txt").read_bytes() != written
+
+
+def test_data_without_network_says_so(run, tmp_path):
+    code, out, _ = run("data", "--folder", tmp_path)
+    assert (code, out) == (1, cli.NO_NETWORK + "\n")
+    assert not list(tmp_path.iterdir())
+
+
+def test_data_from_the_hub(run, source, tmp_path, monkeypatch):
+    monkeypatch.setattr(download, "hub_reachable", lambda: True)
+    fetch = download.download_stories
+    monkeypatch.setattr(
+        download, "download_stories", lambda n: fetch(n, str(source))
+    )
+    code, out, _ = run("data", "--folder", tmp_path, "--stories", 40)
+    assert code == 0 and "36 stories to train on, 4 held out" in out
+
+
+def test_interrupted_download_writes_nothing(run, tmp_path, monkeypatch):
+    def interrupt(n):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(download, "hub_reachable", lambda: True)
+    monkeypatch.setattr(download, "download_stories", interrupt)
+    assert run("data", "--folder", tmp_path)[0] == 130
+    assert not list(tmp_path.iterdir())
+
+
+# download
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["", "A b.", "C.", END_OF_TEXT, "", "D.", END_OF_TEXT],
+        ["A b.", f"C.{END_OF_TEXT}D.", END_OF_TEXT, "", END_OF_TEXT],
+        ["A b.", "C.", END_OF_TEXT, "D.", ""],
+    ],
+    ids=["line of its own", "inside a line", "cut off"],
+)
+def test_lines_are_grouped_into_stories(lines):
+    assert list(download.group_stories(lines)) == ["A b.\nC.", "D."]
+
+
+def test_download_reads_as_the_hub_is_read(source):
+    """The same call of load_dataset, on a file instead of the hub."""
+    assert download.download_stories(7, str(source)) == STORIES[:7]
+    assert download.download_stories(99, str(source)) == STORIES
+
+
+def test_failed_download_is_one_oserror(tmp_path):
+    with pytest.raises(OSError, match="TinyStories did not arrive"):
+        download.download_stories(1, str(tmp_path / "none.txt"))
+
+
+def test_hub_is_looked_for(monkeypatch):
+    monkeypatch.undo()  # the true hub_reachable
+    for name in ("HF_HUB_OFFLINE", "https_proxy", "HTTPS_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        place = f"http://127.0.0.1:{server.getsockname()[1]}"
+        monkeypatch.setenv("HF_ENDPOINT", place)
+        assert download.hub_reachable()
+        monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+        assert not download.hub_reachable()
+        monkeypatch.delenv("HF_HUB_OFFLINE")
+    assert not download.hub_reachable()
+
+
+# train
+
+
+def test_train_writes_a_run(folder):
+    path = folder / "runs" / "my-tiny"
+    assert {part.name for part in path.iterdir()} == {
+        "checkpoint.npz",
+        "config.json",
+        "log.csv",
+        "tokenizer.tiktoken",
+    }
+    run, tokenizer = load_run(path)
+    assert [row["step"] for row in run.log] == [2, 4]
+    assert tokenizer.vocab_size == run.config.vocab_size == 300
+    assert run.config.max_seq_len == 16
+
+
+def test_train_keeps_an_existing_run(run, folder):
+    command = "train", *FEW_STEPS, "--folder", folder
+    before = (folder / "runs/my-tiny/checkpoint.npz").read_bytes()
+    assert "--resume goes on with it" in error_of(run(*command))
+    assert (folder / "runs/my-tiny/checkpoint.npz").read_bytes() == before
+
+
+def test_resume_ends_where_one_go_does(run, source, tmp_path, monkeypatch):
+    command = "train", *FEW_STEPS, "--stories", source, "--folder", tmp_path
+    assert run(*command, "--name", "whole")[0] == 0
+
+    def stop_early(run, *args):  # as if Ctrl-C came after step 3
+        settings = run.settings
+        run.settings = replace(settings, steps=3)
+        train(run, *args)
+        run.settings = settings
+
+    monkeypatch.setattr(cli, "train", stop_early)
+    code, out, _ = run(*command, "--name", "parts")
+    assert code == 0 and "after step 3" in out
+    monkeypatch.setattr(cli, "train", train)
+    same = "--stories", source, "--folder", tmp_path, "--valid-stories", 3
+    code, out, _ = run("train", "--name", "parts", "--resume", *same)
+    assert code == 0 and "after step 4" in out
+    whole, parts = (
+        load_run(tmp_path / "runs" / name)[0] for name in ("whole", "parts")
+    )
+    weight = [r.params["token_embedding"]["weight"] for r in (whole, parts)]
+    np.testing.assert_array_equal(*weight)
+
+
+def test_resume_takes_more_steps_and_nothing_else(run, folder):
+    source = folder / "stories.txt"
+    command = "train", "--resume", "--stories", source, "--folder", folder
+    message = error_of(run(*command, "--weight-decay", 0.2))
+    assert "only --steps, not weight-decay" in message
+    message = error_of(run(*command, "--name", "none"))
+    assert "no checkpoint at" in message
+
+
+def test_train_takes_what_make_data_wrote(run, source, tmp_path):
+    run("data", "--from", source, "--folder", tmp_path)
+    command = "train", *FEW_STEPS, "--folder", tmp_path, "--name", "a"
+    assert f"54 of {tmp_path / 'tinystories'}" in run(*command)[1]
+
+
+def test_train_takes_the_grammar_without_data(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(cli, "load_stories", lambda source: STORIES)
+    command = "train", *FEW_STEPS, "--folder", tmp_path
+    code, out, _ = run(*command)
+    assert code == 0 and "stories: 54 of grammar, and 3 more" in out
+    assert "bits per byte" in out
+
+
+@pytest.mark.parametrize(
+    "options, sentence",
+    [
+        ("--vocab-size 12", "vocab_size 12 is too small"),
+        ("--lr -1", "lr must be positive"),
+        ("--steps 0", "steps must be"),
+        ("--dropout 1", "dropout must be in [0, 1)"),
+        ("--stories no.txt", "no.txt: No such file or directory"),
+    ],
+)
+def test_train_refuses(run, source, tmp_path, options, sentence):
+    command = "train", "--folder", tmp_path, "--stories", source
+    assert sentence in error_of(run(*command, *options.split()))
+    assert not (tmp_path / "runs").exists()
+
+
+# generate, eval
+
+
+def test_generate_repeats_with_its_seed(run, folder):
+    command = "generate", "--folder", folder, "--run", "my-tiny"
+    options = "--prompt", "Tom", "--length", 9, "--seed", 3
+    code, out, _ = run(*command, *options)
+    assert code == 0 and out.startswith("Tom") and len(out) > 4
+    assert run(*command, *options)[1] == out
+    assert run(*command, *options[:-1], 4)[1] != out
+
+
+def test_generate_by_beam_search(run, folder):
+    command = "generate", "--folder", folder, "--run", "my-tiny", "--beams", 2
+    code, out, _ = run(*command, "--length", 5)
+    assert code == 0 and out
+    assert "draws nothing" in error_of(run(*command, "--top-k", 5))
+
+
+def test_generate_takes_a_path(run, folder, tmp_path):
+    path = folder / "runs" / "my-tiny"
+    assert run("generate", "--run", path, "--folder", tmp_path)[0] == 0
+
+
+@pytest.mark.parametrize(
+    "options, sentence",
+    [
+        ("--run none", "no checkpoint at"),
+        ("--temperature -1", "temperature must be 0 or more"),
+        ("--top-p 2", "top_p must be above 0"),
+        ("--prompt once" + "xyz" * 9, "leaves no room"),
+    ],
+)
+def test_generate_refuses(run, folder, options, sentence):
+    command = "generate", "--folder", folder, "--run", "my-tiny"
+    assert sentence in error_of(run(*command, *options.split()))
+
+
+def test_damaged_run_is_refused(run, folder, tmp_path):
+    whole = (folder / "runs/my-tiny/checkpoint.npz").read_bytes()
+    (tmp_path / "checkpoint.npz").write_bytes(whole[:-100])
+    message = error_of(run("generate", "--run", tmp_path))
+    assert "is not a whole checkpoint" in message
+
+
+def test_half_a_character_waits_for_its_other_half():
+    tokenizer = bpe_tokenizer(train_bpe("a", 257))
+    ids = tokenizer.encode("aé🐢") + list(b"\xc3")
+    pieces = list(cli.decode_stream(ids, tokenizer))
+    assert pieces == ["a", "é", "🐢", "\ufffd"]
+
+
+def test_eval_counts_stories_and_bytes(run, folder, source):
+    command = "eval", "--folder", folder, "--run", "my-tiny", "--on", source
+    code, out, _ = run(*command)
+    n_bytes = sum(len(story) for story in STORIES)
+    assert code == 0 and f"60 stories, {n_bytes:,} bytes" in out
+    bits = float(out.split()[0])
+    assert 1 < bits < 10
+
+
+def test_eval_refuses(run, folder, tmp_path):
+    command = "eval", "--folder", folder, "--run", "my-tiny", "--on"
+    assert "No such file" in error_of(run(*command, "no.txt"))
+    empty = tmp_path / "empty.txt"
+    empty.write_text("\n")
+    assert "holds no story" in error_of(run(*command, empty))
+
+
+# the command line itself
+
+
+@pytest.mark.parametrize("command", ["data", "train", "generate", "eval"])
+def test_help(command, capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main([command, "--help"])
+    assert stop.value.code == 0
+    assert "--folder" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("number", ["0", "-3", "many", "1.5"])
+def test_counts_are_positive_integers(number, capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["data", "--stories", number])
+    assert stop.value.code == 2
+    assert "is not an integer >= 1" in capsys.readouterr().err
+
+
+def test_as_a_program(tmp_path):
+    words = [sys.executable, "-m", "helpers", "data", "--folder", tmp_path]
+    offline = os.environ | {"HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(words, capture_output=True, text=True, env=offline)
+    assert (done.returncode, done.stdout) == (1, cli.NO_NETWORK + "\n")

@@ -1,0 +1,173 @@
+"""Check what the cells of a notebook cannot show about themselves."""
+
+import ast
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from helpers.checks import definitions
+
+ROOT = Path(__file__).resolve().parent.parent
+
+LESSONS = {  # in their order: the notebook and the module it builds
+    "01_causal_mask": "attention",
+    "02_embeddings": "embeddings",
+    "03_transformer_block": "transformer_block",
+    "04_language_model": "language_model",
+    "05_tinystories": "tinystories",
+    "06_training": "training",
+    "07_generation": "generation",
+}
+ORDER = list(LESSONS.values())
+NOTEBOOKS = {p.stem: p for p in sorted(ROOT.glob("notebooks/*.ipynb"))}
+HELPERS = sorted(ROOT.glob("helpers/*.py"))
+MODULES = {path.stem: path.read_text("utf-8") for path in HELPERS}
+
+every_notebook = pytest.mark.parametrize("name", NOTEBOOKS)
+every_lesson = pytest.mark.parametrize(
+    "name", [name for name in LESSONS if name in NOTEBOOKS]
+)
+MACHINE_PATH = r"(?<![\w.])/(home|root|tmp|work|Users|usr|opt)/|:\\Users"
+
+
+def read(name):
+    return nbformat.read(NOTEBOOKS[name], as_version=4)
+
+
+def code_of(name):
+    """Return the source of each code cell, magics left out."""
+    cells = [c for c in read(name).cells if c.cell_type == "code"]
+    return [re.sub(r"(?m)^[%!].*$", "", cell.source) for cell in cells]
+
+
+def imports(source):
+    """Return the dotted names that a source imports, wherever it does."""
+    names = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            names.add(node.module)
+            names.update(f"{node.module}.{a.name}" for a in node.names)
+    return names
+
+
+def helpers_in(source):
+    """Return the modules of helpers that a source imports."""
+    return {m for m in MODULES if f"helpers.{m}" in imports(source)}
+
+
+def built_in(name):
+    """Return {name: source} of what the cells of a notebook define last."""
+    found = {}
+    for source in code_of(name):
+        found |= definitions(source)
+    return found
+
+
+# every notebook as a file
+
+
+@every_notebook
+def test_valid_with_unique_cell_ids(name):
+    notebook = json.loads(NOTEBOOKS[name].read_text("utf-8"))
+    ids = [cell.get("id") for cell in notebook["cells"]]
+    assert all(ids) and len(set(ids)) == len(ids)  # nbformat mends these
+    nbformat.validate(notebook)
+
+
+@every_notebook
+def test_run_from_top_to_bottom(name):
+    cells = [c for c in read(name).cells if c.cell_type == "code"]
+    counts = [cell.execution_count for cell in cells]
+    assert counts == list(range(1, len(cells) + 1)), "run `make run`"
+    outputs = [output for cell in cells for output in cell.outputs]
+    assert not [o for o in outputs if o.output_type == "error"]
+
+
+@every_notebook
+def test_metadata(name):
+    metadata = read(name).metadata
+    assert metadata.kernelspec.name == "python3"
+    assert "widgets" not in metadata
+
+
+@every_notebook
+def test_size(name):
+    assert NOTEBOOKS[name].stat().st_size < 500_000
+
+
+@every_notebook
+def test_no_machine_path(name):
+    for cell in read(name).cells:
+        shown = [cell.source]
+        for output in cell.get("outputs", []):
+            data = output.get("data", {})
+            shown += [data[kind] for kind in data if kind.startswith("text/")]
+            shown.append(output.get("text", ""))
+        assert not re.search(MACHINE_PATH, "\n".join(shown)), cell.source
+
+
+@every_notebook
+def test_cells_are_short(name):
+    for source in code_of(name):
+        assert len(source.splitlines()) <= 25, source
+
+
+@every_lesson
+def test_number_of_cells(name):
+    assert 45 <= len(read(name).cells) <= 70
+
+
+# one notebook, one module
+
+
+@every_lesson
+def test_builds_all_of_its_module(name):
+    built, shelf = built_in(name), definitions(MODULES[LESSONS[name]])
+    for thing, source in shelf.items():
+        assert built.get(thing) == source, f"{thing} is not as on the shelf"
+
+
+@every_notebook
+def test_builds_nothing_of_another_module(name):
+    for module in set(ORDER) - {LESSONS.get(name)}:
+        assert not set(definitions(MODULES[module])) & set(built_in(name))
+
+
+@every_lesson
+def test_ends_by_comparing_with_the_shelf(name):
+    call = f'compare_with_shelf("{LESSONS[name]}")'
+    assert any(call in cell.source for cell in read(name).cells[-5:])
+
+
+@every_lesson
+def test_notebook_imports_only_earlier_modules(name):
+    later = set(ORDER[ORDER.index(LESSONS[name]) :])
+    assert not later & helpers_in("\n".join(code_of(name)))
+
+
+@pytest.mark.parametrize("module", ORDER)
+def test_module_imports_only_earlier_modules(module):
+    later = set(ORDER[ORDER.index(module) :])
+    assert not later & helpers_in(MODULES[module])
+
+
+# torch
+
+
+@pytest.mark.parametrize("module", sorted(set(MODULES) - {"checks"}))
+def test_only_checks_knows_torch(module):
+    assert not any("torch" in name for name in imports(MODULES[module]))
+
+
+def test_lessons_need_neither_torch_nor_datasets():
+    blocked = "import sys; sys.modules.update(torch=None, datasets=None); "
+    wanted = ", ".join(f"helpers.{module}" for module in MODULES)
+    code = blocked + f"import {wanted}"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
