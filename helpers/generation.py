@@ -12,6 +12,7 @@ from helpers.attention import (
     scaled_dot_product_attention,
     split_heads,
 )
+from helpers.borders import check_prompt, check_sampling
 from helpers.embeddings import embedding, sinusoidal_positions
 from helpers.language_model import head, log_softmax
 from helpers.transformer_block import feed_forward, layer_norm, residual
@@ -54,18 +55,6 @@ def apply_temperature(logits, temperature):
     with np.errstate(over="ignore"):  # minus infinity is as good
         scaled = (logits - logits.max()) / temperature
     return np.exp(log_softmax(scaled))
-
-
-def check_sampling(temperature=1.0, top_k=None, top_p=None, min_p=None):
-    """Raise ValueError, in one sentence, for a setting out of its range."""
-    if not (0 <= temperature < np.inf):
-        raise ValueError(f"temperature must be 0 or more, not {temperature}")
-    if top_k is not None and not (top_k >= 1 and top_k % 1 == 0):
-        raise ValueError(f"top_k must be an integer >= 1, not {top_k}")
-    if top_p is not None and not (0 < top_p <= 1):
-        raise ValueError(f"top_p must be above 0 and at most 1, not {top_p}")
-    if min_p is not None and not (0 <= min_p <= 1):
-        raise ValueError(f"min_p must be between 0 and 1, not {min_p}")
 
 
 def keep_top_k(probs, k):
@@ -220,20 +209,6 @@ def position_vectors(positions, params, config):
     if config.positions == "learned":
         return params["position_embedding"]["weight"][positions]
     return sinusoidal_positions(config.max_seq_len, config.d_model)[positions]
-
-
-def check_prompt(ids, config):
-    """Raise ValueError for a prompt that is empty or leaves no room."""
-    if len(ids) == 0:
-        raise ValueError(
-            "the prompt is empty; begin with at least one token, such as "
-            "<|endoftext|>, after which a new story starts"
-        )
-    if len(ids) >= config.max_seq_len:
-        raise ValueError(
-            f"a prompt of {len(ids)} tokens leaves no room: max_seq_len is "
-            f"{config.max_seq_len}; shorten it"
-        )
 
 
 def sample_steps(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from helpers.attention import causal_mask, linear, linear_grads
+from helpers.borders import check_config, check_ids, check_targets
 from helpers.embeddings import (
     embedding,
     embedding_backward,
@@ -49,31 +50,6 @@ class ModelConfig:
 
     def __post_init__(self):
         check_config(self)
-
-
-def check_config(config):
-    """Raise ValueError, in one sentence, for the first impossible setting."""
-    fields = list(config.__dataclass_fields__)
-    choices = {
-        "norm": ("pre", "post"),
-        "activation": ("gelu", "relu"),
-        "positions": ("learned", "sinusoidal"),
-    }
-    for name in fields[:6]:  # the sizes
-        value = getattr(config, name)
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} must be an integer >= 1, not {value!r}")
-    for name, allowed in choices.items():
-        if getattr(config, name) not in allowed:
-            value = getattr(config, name)
-            raise ValueError(f"{name} must be one of {allowed}, not {value!r}")
-    if config.d_model % config.n_heads:
-        raise ValueError(
-            f"{config.n_heads} heads do not divide d_model = "
-            f"{config.d_model}; choose a number of heads that does"
-        )
-    if not 0.0 <= config.dropout < 1.0:
-        raise ValueError(f"dropout must be in [0, 1), not {config.dropout}")
 
 
 PRESETS = {
@@ -163,20 +139,6 @@ def embed(ids, params, config, rng=None):
         x, position_cache = x + table.astype(x.dtype), None
     x, dropout_cache = dropout(x, config.dropout, rng)
     return x, (token_cache, position_cache, dropout_cache)
-
-
-def check_ids(ids, config):
-    """Raise ValueError unless ids is a (B, T) batch that fits the model."""
-    if ids.ndim != 2 or ids.size == 0:
-        raise ValueError(
-            f"ids must be a non-empty (B, T) batch, not shape {ids.shape}; "
-            "wrap a single sequence as ids[None]"
-        )
-    if ids.shape[1] > config.max_seq_len:
-        raise ValueError(
-            f"a sequence of {ids.shape[1]} tokens is longer than max_seq_len"
-            f" = {config.max_seq_len}; cut it or build a model with more"
-        )
 
 
 def embed_backward(dout, cache):
@@ -276,17 +238,6 @@ def cross_entropy(logits, targets, ignore_index=-100):
     picked = np.take_along_axis(log_probs, rows, axis=-1)[..., 0]
     loss = -float(picked[keep].mean())
     return loss, (log_probs, rows, keep)
-
-
-def check_targets(targets, V):
-    """Raise ValueError unless there are targets and all lie in 0..V-1."""
-    if targets.size == 0:
-        raise ValueError("no target to score: all are ignore_index")
-    if targets.min() < 0 or targets.max() >= V:
-        raise ValueError(
-            f"targets must lie in 0..{V - 1} or be ignore_index; "
-            f"found {targets.min()}..{targets.max()}"
-        )
 
 
 def cross_entropy_backward(dout, cache):

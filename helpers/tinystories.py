@@ -3,7 +3,6 @@
 Built in notebooks/05_tinystories.ipynb.
 """
 
-import base64
 import heapq
 import json
 import os
@@ -15,6 +14,15 @@ import regex
 import tiktoken
 
 from helpers import DATA
+from helpers.borders import (
+    check_characters,
+    check_ranks,
+    check_token_ids,
+    check_vocab_size,
+    read_characters,
+    read_ranks,
+    write_ranks,
+)
 from helpers.safety import whole_file, write_whole
 from helpers.story_grammar import tell_stories
 
@@ -124,17 +132,6 @@ def train_bpe(text, vocab_size, special_tokens=(END_OF_TEXT,)):
     return {token: i for i, token in enumerate(tokens)}
 
 
-def check_vocab_size(vocab_size, special_tokens):
-    """Return how many tokens are left for bytes and merges, at least 256."""
-    smallest = 256 + len(special_tokens)
-    if vocab_size < smallest:
-        raise ValueError(
-            f"vocab_size {vocab_size} is too small: 256 bytes and "
-            f"{len(special_tokens)} special tokens need {smallest}"
-        )
-    return vocab_size - len(special_tokens)
-
-
 def encode_word(word, ranks):
     """Encode one pre-token (bytes) by merging the lowest rank first."""
     parts = [bytes([b]) for b in word]
@@ -186,52 +183,6 @@ def make_encoding(ranks):
     )
 
 
-def check_ranks(ranks):
-    """Raise ValueError unless ranks are all bytes and ids 0, 1, 2, ..."""
-    if any(bytes([i]) not in ranks for i in range(256)):
-        raise ValueError(
-            "ranks lack some of the 256 single bytes; "
-            "pass the ranks that train_bpe returned"
-        )
-    if sorted(ranks.values()) != list(range(len(ranks))):
-        raise ValueError("ranks must number the tokens 0, 1, 2, ... once each")
-
-
-def check_token_ids(ids, vocab_size):
-    """Return ids as a list of int; ValueError for one that does not exist."""
-    ids = [int(i) for i in ids]
-    for i in ids:
-        if not 0 <= i < vocab_size:
-            raise ValueError(
-                f"token id {i} is outside the vocabulary of {vocab_size}"
-            )
-    return ids
-
-
-def write_ranks(ranks, path):
-    """Write a .tiktoken file: on each line base64, a space, the id."""
-    lines = [
-        f"{base64.b64encode(token).decode()} {rank}\n"
-        for token, rank in ranks.items()
-    ]
-    write_whole(path, "".join(lines))
-
-
-def read_ranks(path):
-    """Read a .tiktoken file into {bytes: id}; ValueError if it is none."""
-    ranks = {}
-    try:
-        for line in Path(path).read_text(encoding="ascii").splitlines():
-            token, rank = line.split()
-            ranks[base64.b64decode(token, validate=True)] = int(rank)
-    except ValueError as error:
-        raise ValueError(
-            f"{path} is not a .tiktoken file (base64, a space, an id "
-            f"on each line): {error}"
-        ) from None
-    return ranks
-
-
 def bpe_tokenizer(ranks):
     """Return a tokenizer for the ranks that train_bpe found."""
     return BPETokenizer(ranks)
@@ -260,18 +211,18 @@ class CharTokenizer:
     def __init__(self, characters):
         self.characters = sorted(set(characters))
         self.ids = {c: i for i, c in enumerate(self.characters)}
-        self.end_of_text = len(self.characters)
-        self.vocab_size = len(self.characters) + 1
+        self.end_of_text, self.vocab_size = len(self.ids), len(self.ids) + 1
 
     def encode(self, text):
-        return encode_characters(text, self.ids)
+        check_characters(text, self.ids)
+        return [self.ids[c] for c in text]
 
     def encode_batch(self, texts):
         return [self.encode(text) for text in texts]
 
     def decode(self, ids):
-        ids = check_token_ids(ids, self.vocab_size)
-        return "".join([*self.characters, END_OF_TEXT][i] for i in ids)
+        pieces = [*self.characters, END_OF_TEXT]
+        return "".join(pieces[i] for i in check_token_ids(ids, len(pieces)))
 
     def save(self, path):
         write_whole(path, json.dumps(self.characters))
@@ -279,30 +230,6 @@ class CharTokenizer:
     @classmethod
     def load(cls, path):
         return cls(read_characters(path))
-
-
-def encode_characters(text, ids):
-    """Return the id of each character. ValueError names an unknown one."""
-    unknown = set(text) - set(ids)
-    if unknown:
-        raise ValueError(
-            f"character {min(unknown)!r} is not in this vocabulary; "
-            "build the tokenizer from text that has it"
-        )
-    return [ids[c] for c in text]
-
-
-def read_characters(path):
-    """Read a JSON list of characters; ValueError if it is something else."""
-    try:
-        characters = json.loads(Path(path).read_text(encoding="ascii"))
-    except ValueError:
-        characters = None
-    if not isinstance(characters, list) or any(
-        not isinstance(c, str) or len(c) != 1 for c in characters
-    ):
-        raise ValueError(f"{path} is not a JSON list of characters")
-    return characters
 
 
 def char_tokenizer(text):

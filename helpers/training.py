@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from tqdm.auto import tqdm
 
+from helpers.borders import check_settings
 from helpers.language_model import (
     ModelConfig,
     cross_entropy,
@@ -231,17 +232,6 @@ class TrainSettings:
 
     def __post_init__(self):
         check_settings(self)
-
-
-def check_settings(settings):
-    """Raise ValueError, in one sentence, for the first that cannot work."""
-    for name in ("steps", "batch_size", "seq_len", "eval_every"):
-        value = getattr(settings, name)
-        if not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} must be an integer >= 1, not {value!r}")
-    learning_rate(0, settings.lr, 0, 1, settings.decay)
-    if not settings.lr > 0:
-        raise ValueError(f"lr must be positive, not {settings.lr}")
 
 
 @dataclass

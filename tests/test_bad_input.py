@@ -21,11 +21,11 @@ from helpers.attention import (
     multi_head_attention,
     scaled_dot_product_attention,
 )
+from helpers.borders import check_sampling
 from helpers.embeddings import embedding, learned_positions
 from helpers.generation import (
     KVCache,
     beam_search,
-    check_sampling,
     generate,
     generate_batch,
     next_logits,
