@@ -8,19 +8,20 @@ import contextlib
 import copy
 import importlib.util
 import inspect
+import re
+import reprlib
 import sys
+import traceback
 
 import numpy as np
 
+from helpers.diagnosis import Context, diagnose
 from helpers.params import map_arrays, named_arrays
 
 TOLERANCE = {np.float64: 1e-9, np.float32: 1e-5}
 
 CELLS = []  # the source of every notebook cell run since the import
-if "IPython" in sys.modules and (
-    shell := sys.modules["IPython"].get_ipython()
-):
-    shell.events.register("pre_run_cell", lambda i: CELLS.append(i.raw_cell))
+VERDICTS = []  # (function, verdict) of every check made since the import
 
 
 def check_backward(op, op_backward, torch_op, *arrays, **settings):
@@ -30,17 +31,21 @@ def check_backward(op, op_backward, torch_op, *arrays, **settings):
     from tensors. Arrays may be float arrays or nested dicts of them (both
     get gradients), integer arrays or other values (passed as they are).
     The gradient that flows in is random. torch always computes in float64.
-    Returns a Report that prints as one line; raises AssertionError that
-    names the first array that is wrong, and by how much.
+    Returns a Report that prints as one line; raises Mistake, an
+    AssertionError that names the first array that is wrong, by how much,
+    and the usual cause where the numbers give it away.
     """
     errors = {}
-    for dtype, tolerance in TOLERANCE.items():
-        inputs = [_cast(array, dtype) for array in arrays]
-        out, dout, grads = _run(op, op_backward, inputs, settings, dtype)
-        expected = _run_torch(torch_op, inputs, settings, dout)
-        got = _name(op, inputs, out, grads)
-        wanted = _name(op, inputs, *expected)
-        errors[dtype.__name__] = _compare(got, wanted, tolerance, dtype)
+    with _recorded(op, op_backward, "matches torch"):
+        for dtype, tolerance in TOLERANCE.items():
+            inputs = [_cast(array, dtype) for array in arrays]
+            out, dout, grads = _run(op, op_backward, inputs, settings, dtype)
+            expected = _run_torch(torch_op, inputs, settings, dout)
+            got = _name(op, inputs, out, grads)
+            wanted = _name(op, inputs, *expected)
+            went_in = _name_inputs(op, inputs, settings)
+            context = Context(got, wanted, *went_in, dout)
+            errors[dtype.__name__] = _compare(context, tolerance, dtype)
     return Report(op.__name__, "torch", errors, TOLERANCE.values())
 
 
@@ -48,7 +53,7 @@ def check_numerically(op, op_backward, *arrays, samples=40, **settings):
     """Compare op_backward with central differences of op, without torch.
 
     Nudges up to `samples` random entries of each array by 1e-5 either way,
-    in float64. Returns a Report; raises AssertionError as check_backward.
+    in float64. Returns a Report; raises Mistake as check_backward does.
     """
     inputs = [_cast(array, np.float64) for array in arrays]
     out, dout, grads = _run(op, op_backward, inputs, settings, np.float64)
@@ -65,8 +70,49 @@ def check_numerically(op, op_backward, *arrays, samples=40, **settings):
         slopes = [_slope(loss, array, index) for index in chosen]
         picked = got[name].reshape(-1)[chosen]
         pair = {name: picked}, {name: np.array(slopes)}
-        errors |= _compare(*pair, 1e-6, np.float64)
+        context = Context(*pair, {}, {}, {}, dout)
+        errors |= _compare(context, 1e-6, np.float64)
     return Report(op.__name__, "central differences", {"": errors}, [1e-6])
+
+
+def try_backward(op, op_backward, torch_op, *arrays, **settings):
+    """Print in one line what check_backward finds; raise nothing."""
+
+    def check():
+        check = op, op_backward, torch_op
+        report = check_backward(*check, *arrays, **settings)
+        return f"matches torch: {report.arrays()}"
+
+    _print_outcome(check)
+
+
+def try_value(function, expected, *arguments, **settings):
+    """Print in one line if function(*arguments, **settings) is expected.
+
+    Numbers and arrays are compared to six digits, integers, strings and
+    everything else exactly. Raises nothing.
+    """
+
+    def check():
+        with _recorded(function, function, "right"):
+            got = function(*copy.deepcopy(arguments), **settings)
+            _compare_values(got, expected)
+        return "right"
+
+    _print_outcome(check)
+
+
+class Mistake(AssertionError):
+    """Say which array is wrong, how ("shape", "wrong", ...), and the cause.
+
+    `line` holds the same as try_backward prints it.
+    """
+
+    def __init__(self, kind, name, text, cause=None):
+        text += f". {cause}" if cause else ""
+        super().__init__(f"{name} {text}")
+        self.name = name
+        self.line = f"{kind}: {name} {text.removeprefix('is wrong ')}"
 
 
 class Report:
@@ -76,17 +122,21 @@ class Report:
         self.name, self.reference, self.errors = name, reference, errors
         self.tolerances = tolerances
 
-    def __repr__(self):
+    def arrays(self):
+        """Return the names of what was compared, or how many they are."""
         names = list(next(iter(self.errors.values())))
         if len(names) > 8:
             names = [names[0], f"{len(names) - 1} gradients"]
+        return ", ".join(names)
+
+    def __repr__(self):
         kinds = [
             f"{dtype} to {tolerance:.0e}".strip().replace("e-0", "e-")
             for dtype, tolerance in zip(self.errors, self.tolerances)
         ]
         return (
             f"{self.name} matches {self.reference} "
-            f"({', '.join(kinds)}): {', '.join(names)}"
+            f"({', '.join(kinds)}): {self.arrays()}"
         )
 
 
@@ -103,11 +153,22 @@ def must_fail():
 
 def relative_error(got, expected):
     """Return max |got - expected| over max |expected| (at least 1e-3)."""
+    gap = _gap(got, expected)
+    return float(gap.max(initial=0.0) / _size(expected))
+
+
+def _gap(got, expected):
+    """Return |got - expected|, 0 where both are the same infinity."""
     got, expected = np.asarray(got), np.asarray(expected)
-    if not expected.size:
-        return 0.0
-    scale = max(np.abs(expected).max(), 1e-3)
-    return float(np.abs(got - expected).max() / scale)
+    with np.errstate(invalid="ignore"):
+        gap = np.abs(got - expected)
+    return np.where(got == expected, 0.0, gap)
+
+
+def _size(expected):
+    """Return the largest absolute number that is finite, at least 1e-3."""
+    sizes = np.abs(expected)
+    return sizes.max(initial=1e-3, where=np.isfinite(sizes))
 
 
 def _is_float(array):
@@ -126,11 +187,14 @@ def _cast(array, dtype):
 
 def _run(op, op_backward, inputs, settings, dtype):
     """Return out, a random dout and the list of gradients."""
-    out, cache = op(*inputs, **copy.deepcopy(settings))
+    result = op(*inputs, **copy.deepcopy(settings))
+    if not isinstance(result, tuple) or len(result) != 2:
+        raise Mistake("count", "out", "has no cache: return out, cache")
+    out, cache = result
     rng = np.random.default_rng(0)
     dout = np.asarray(rng.normal(size=np.shape(out)), dtype)
     grads = op_backward(dout, cache)
-    grads = grads if isinstance(grads, tuple) else (grads,)
+    grads = grads if isinstance(grads, tuple | list) else (grads,)
     return out, dout, [grad for grad in grads if grad is not None]
 
 
@@ -178,10 +242,7 @@ def _name(op, inputs, out, grads):
         if _is_float(value)
     ]
     if len(names) != len(grads):
-        raise AssertionError(
-            f"{op.__name__}_backward returned {len(grads)} gradients for "
-            f"{len(names)} arrays ({', '.join(names)})"
-        )
+        raise _miscounted(op, names, grads)
     named = {"out": out}
     for name, grad in zip(names, grads):
         tree = isinstance(grad, dict | list)
@@ -189,43 +250,157 @@ def _name(op, inputs, out, grads):
     return named
 
 
-def _compare(got, wanted, tolerance, dtype):
-    """Return {name: relative error}; raise at the first that is wrong."""
-    if set(got) != set(wanted):
-        odd = ", ".join(sorted(set(got) ^ set(wanted)))
-        raise AssertionError(f"gradients and parameters differ in: {odd}")
-    errors = {}
+def _miscounted(op, names, grads):
+    """Return the Mistake of too few or too many gradients."""
+    if not grads:
+        cause = "Is there a return?"
+    elif len(grads) < len(names):
+        cause = "Return one for each, in the order of the arguments."
+    else:
+        cause = "Return None for an array that was not given."
+    text = (
+        f"returned {len(grads)} gradients for {len(names)} arrays "
+        f"({', '.join(names)})"
+    )
+    return Mistake("count", f"{op.__name__}_backward", text, cause)
+
+
+def _name_inputs(op, inputs, settings):
+    """Return dicts of the float arrays, integer arrays and numbers given."""
+    names = inspect.signature(op).parameters
+    given = dict(zip(names, inputs, strict=False)) | settings
+    floats, integers, numbers = {}, {}, {}
+    for name, value in given.items():
+        if isinstance(value, dict | list):
+            floats |= named_arrays(value)
+        elif isinstance(value, np.ndarray) and value.dtype.kind in "fiu":
+            (floats if value.dtype.kind == "f" else integers)[name] = value
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            numbers[name] = value
+    return floats, integers, numbers
+
+
+def _compare(context, tolerance, dtype):
+    """Return {name: relative error}; raise Mistake at the first wrong."""
+    got, wanted, errors = context.got, context.expected, {}
+    for name in [*wanted, *got]:
+        if name not in got:
+            raise Mistake("count", name, "has no gradient")
+        if name not in wanted:
+            raise Mistake("count", name, "has a gradient, but is no parameter")
     for name, expected in wanted.items():
-        _check_form(name, got[name], expected, dtype)
-        errors[name] = error = relative_error(got[name], expected)
-        if not error < tolerance:
-            raise AssertionError(_describe(name, got[name], expected, error))
+        if problem := _problem(name, got[name], expected, tolerance, dtype):
+            raise Mistake(*problem, _cause(problem[0], context, dtype))
+        errors[name] = relative_error(got[name], expected)
     return errors
 
 
-def _check_form(name, got, expected, dtype):
-    """Raise AssertionError unless shape and dtype are as they must be."""
-    if np.shape(got) != np.shape(expected):
-        raise AssertionError(
-            f"{name} has shape {np.shape(got)}, expected {np.shape(expected)}"
-        )
+def _problem(name, got, expected, tolerance, dtype):
+    """Return kind, name and text of what is wrong with an array, or None."""
+    shape, wanted = np.shape(got), np.shape(expected)
+    if shape != wanted:
+        return "shape", name, f"has shape {shape}, expected {wanted}"
     if isinstance(got, np.ndarray | np.generic) and got.dtype != dtype:
-        raise AssertionError(
-            f"{name} is {got.dtype} in a {dtype.__name__} run"
-        )
-
-
-def _describe(name, got, expected, error):
-    """Say in one line how far off an array is, and where."""
-    gap = np.abs(np.asarray(got) - np.asarray(expected))
-    gap = np.where(np.isnan(gap), np.inf, gap)  # NaN is as wrong as can be
-    at = np.unravel_index(gap.argmax(), gap.shape) if gap.shape else ()
-    place = f" at {tuple(int(i) for i in at)}" if at else ""
+        return "dtype", name, f"is {got.dtype} in a {dtype.__name__} run"
+    error = relative_error(got, expected)
+    if error < tolerance:
+        return None
+    got, expected = np.asarray(got), np.asarray(expected)
+    right = _gap(got, expected) < tolerance * _size(expected)
+    at = tuple(int(i) for i in np.argwhere(~right)[0])
     return (
-        f"{name} is wrong by {error:.2g} of its size, most{place}: "
-        f"got {np.asarray(got)[at]:.4g}, expected "
-        f"{np.asarray(expected)[at]:.4g}"
+        "wrong",
+        name,
+        f"is wrong by {error:.2g} of its size"
+        f"{f', first at index {at}' if at else ''}: "
+        f"got {got[at]:.4g}, expected {expected[at]:.4g}",
     )
+
+
+def _cause(kind, context, dtype):
+    """Return a sentence on the usual cause, or None."""
+    if kind == "dtype" and dtype is np.float32:
+        return (
+            "A float64 took part: np.sqrt(number) and np.zeros(shape) give "
+            "one, math.sqrt and a dtype do not."
+        )
+    for name in context.expected:
+        context.name = name
+        with contextlib.suppress(Exception):  # a guess must hide no finding
+            if sentence := diagnose(context):
+                return sentence
+    if kind == "wrong" and dtype is np.float32:
+        return "The float64 run agreed: the formula is right, digits get lost."
+    return None
+
+
+def _compare_values(got, expected):
+    """Raise Mistake unless got is expected; floats to six digits."""
+    pair = _numbers(got), _numbers(expected)
+    if pair[0] is None or pair[1] is None:
+        wrong = pair[0] is not pair[1] or got != expected
+    else:
+        exact = np.asarray(expected).dtype.kind != "f"
+        tolerance = 1e-15 if exact else 1e-6
+        wrong = _problem("result", *pair, tolerance, np.float64)
+        if wrong and max(array.ndim for array in pair):
+            raise Mistake(*wrong)
+    if wrong:
+        text = f"is {reprlib.repr(got)}, expected {reprlib.repr(expected)}"
+        cause = "Is there a return?" if got is None else None
+        raise Mistake("wrong", "result", text, cause)
+
+
+def _numbers(value):
+    """Return a value as an array of float64, or None if it is not numbers."""
+    try:
+        array = np.asarray(value)
+    except ValueError:  # lists of different lengths
+        return None
+    return array.astype(np.float64) if array.dtype.kind in "biuf" else None
+
+
+@contextlib.contextmanager
+def _recorded(forward, backward, success):
+    """Put what a check finds of both functions on VERDICTS."""
+    names = [getattr(f, "__name__", "") for f in (forward, backward)]
+    found = [(name, success) for name in names]
+    try:
+        yield
+    except Mistake as mistake:
+        at_fault = int(mistake.name != "out")
+        found[at_fault:] = [(names[at_fault], "wrong")]
+        raise
+    except Exception as error:
+        place = _place(error)
+        found = [(place.name, "raises an error")] if place else []
+        raise
+    finally:
+        VERDICTS.extend(found)
+
+
+def _print_outcome(check):
+    """Print what check returns, or in one line what it raises."""
+    try:
+        line = check()
+    except Mistake as mistake:
+        line = mistake.line
+    except NotImplementedError as error:
+        line = f"not yet: {error}"
+    except Exception as error:  # a learner's code may raise anything
+        what = " ".join(f"{type(error).__name__}: {error}".split())
+        place = _place(error)
+        line = f"error: {what}"
+        if place:
+            line += f" (line {place.lineno} of the cell with {place.name})"
+    print(line)
+
+
+def _place(error):
+    """Return the innermost frame that lies in a cell, or None."""
+    frames = traceback.extract_tb(error.__traceback__)
+    cells = [f for f in frames if re.match("<|.*ipykernel_", f.filename)]
+    return cells[-1] if cells else None
 
 
 def _slope(loss, array, index, step=1e-5):
@@ -253,7 +428,10 @@ def compare_with_shelf(module):
         here.update(definitions(cell))
     for name, source in shelf.items():
         verdict = "same as" if here.get(name) == source else "differs from"
-        verdict = verdict if name in here else "not defined here, see"
+        if name not in here:
+            verdict = "not defined here, see"
+        elif is_blank(ast.parse(here[name])):
+            verdict = "not written yet, see"
         print(f"{name}: {verdict} helpers/{module}.py")
 
 
@@ -275,8 +453,31 @@ def definitions(source):
     return found
 
 
+def is_blank(node):
+    """Say whether a function or a part of it is still to be written."""
+    return any(
+        isinstance(part, ast.Raise)
+        and "NotImplementedError" in ast.unparse(part)
+        for part in ast.walk(node)
+    )
+
+
 def _is_constant(node):
     """Say whether an assignment binds one upper-case name."""
     return isinstance(node.targets[0], ast.Name) and (
         node.targets[0].id.isupper()
     )
+
+
+def _say_not_yet(shell, kind, error, trace, tb_offset=None):
+    """Show one sentence where a cell calls a blank; the cell has failed."""
+    if traceback.extract_tb(trace)[-1] == _place(error):
+        error._render_traceback_ = lambda: [f"not yet: {error}"]
+    shell.showtraceback((kind, error, trace))
+
+
+if "IPython" in sys.modules and (
+    shell := sys.modules["IPython"].get_ipython()
+):
+    shell.events.register("pre_run_cell", lambda i: CELLS.append(i.raw_cell))
+    shell.set_custom_exc((NotImplementedError,), _say_not_yet)

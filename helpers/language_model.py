@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from helpers.attention import causal_mask, linear, linear_grads
+from helpers.attention import causal_mask, linear
 from helpers.borders import check_config, check_ids, check_targets
 from helpers.embeddings import (
     embedding,
@@ -168,11 +168,12 @@ def head(x, params):
 
 def head_backward(dlogits, cache):
     """Return dx and grads under the name of the matrix that was used."""
-    linear_cache, tied = cache
-    dx, grads = linear_grads(dlogits, linear_cache)
-    if tied:
-        return dx, {"token_embedding": {"weight": grads["weight"].T}}
-    return dx, {"head": grads}
+    (x, weight, _), tied = cache
+    rows = x.reshape(-1, x.shape[-1])  # (R, C)
+    drows = dlogits.reshape(-1, dlogits.shape[-1])  # (R, V)
+    dweight = drows.T @ rows if tied else rows.T @ drows
+    name = "token_embedding" if tied else "head"
+    return dlogits @ weight.T, {name: {"weight": dweight}}
 
 
 def language_model(ids, params, config, mask=None, rng=None):

@@ -249,7 +249,7 @@ class SamplingPanel(widgets.VBox):
 
 
 def slider(description, value, low, high, step=1):
-    """Return a slider for whole numbers, or for decimals if step is one."""
+    """Return a slider: of integers if step is 1, of decimals if not."""
     kind = widgets.IntSlider if step == 1 else widgets.FloatSlider
     return kind(
         value, min=low, max=high, step=step, description=description, **WIDE
@@ -283,7 +283,7 @@ def story_html(prompt, text):
 
 
 def bars_html(title, probs, tokenizer, drawn=None):
-    """Return the most likely tokens as bars, and mark the one drawn."""
+    """Return up to N_BARS likely tokens as bars; mark the one drawn."""
     bars = [f"<p>{html.escape(title)}</p>"]
     for i in np.argsort(-probs, kind="stable")[:N_BARS]:
         if probs[i] > 0:

@@ -327,4 +327,4 @@ def sample_batch(tokens, B, T, rng):
     starts = rng.integers(0, len(tokens) - T, size=B)
     windows = np.stack([tokens[s : s + T + 1] for s in starts])
     windows = windows.astype(np.int64)  # (B, T + 1)
-    return windows[:, :-1], windows[:, 1:]
+    return windows[:, :-1], windows[:, 1:].copy()  # share no memory

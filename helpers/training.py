@@ -20,10 +20,10 @@ from helpers.language_model import (
     cross_entropy,
     init_params,
     language_model,
-    loss_and_grads,
 )
 from helpers.params import named_arrays
 from helpers.safety import ctrl_c_waits, whole_file, write_whole
+from helpers.speed import batch_loss_and_grads, keep_freed_memory
 from helpers.tinystories import BPETokenizer, sample_batch
 
 
@@ -264,8 +264,8 @@ def make_optimizer(params, settings):
 
 def train_step(run, ids, targets):
     """Update the run's parameters from one batch; return loss, grad norm."""
-    s = run.settings
-    loss, grads = loss_and_grads(ids, targets, run.params, run.config, run.rng)
+    s, model = run.settings, (run.params, run.config, run.rng)
+    loss, grads = batch_loss_and_grads(ids, targets, *model)
     norm = clip_grad_norm(grads, s.max_norm)
     lr = learning_rate(run.step, s.lr, s.warmup, s.steps, s.decay)
     run.optimizer.step(grads, lr)
@@ -279,6 +279,7 @@ def train(run, tokens, valid_tokens, folder=None, progress=True):
     Every eval_every steps adds a row and, with a folder, saves the run.
     Ctrl-C stops early and keeps what is done.
     """
+    keep_freed_memory()
     s, losses = run.settings, []
     bar = tqdm(total=s.steps, initial=run.step, disable=not progress)
     began = time.perf_counter() - (run.log[-1]["seconds"] if run.log else 0)

@@ -10,6 +10,7 @@ listed by name, with the reason. Controls prove that both notice one array.
 import contextlib
 import itertools
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -93,10 +94,12 @@ def tracing():
 
     old = sys.getprofile()
     sys.setprofile(look)
+    threading.setprofile(look)  # for the workers of a step
     try:
         yield found, seen
     finally:
         sys.setprofile(old)
+        threading.setprofile(None)
 
 
 def new_run(config):

@@ -527,8 +527,8 @@ MODEL = [
     ),
     (
         "head_backward",
-        'grads["weight"].T',
-        'grads["weight"]',
+        "drows.T @ rows if tied",
+        "(rows.T @ drows).reshape(weight.T.shape) if tied",
         "tied gradient not transposed",
     ),
     (

@@ -307,7 +307,7 @@ def test_train_step_uses_schedule_and_clipping():
     ids, targets = rng.integers(0, 13, (2, 3, 6))
     settings = TrainSettings(lr=0.1, warmup=4, max_norm=0.05)
     run, twin = (start_run(CONFIG, settings) for _ in range(2))
-    _, grads = training.loss_and_grads(ids, targets, twin.params, CONFIG)
+    _, grads = training.batch_loss_and_grads(ids, targets, twin.params, CONFIG)
     norm = training.clip_grad_norm(grads, 0.05)
     twin.optimizer.step(grads, 0.025)
     assert norm > 0.05
@@ -374,7 +374,7 @@ N_ARRAYS = len(named_arrays(start_run(CONFIG, SETTINGS).params))
 MOMENTS = {  # where Ctrl-C may come in the step after step k
     "before the batch": (training, "sample_batch", 1),
     "before the step": (training, "train_step", 1),
-    "in the forward pass": (training, "loss_and_grads", 1),
+    "in the forward pass": (training, "batch_loss_and_grads", 1),
     "in the update": (training.Adam, "direction", N_ARRAYS),
 }
 

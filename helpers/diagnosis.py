@@ -1,0 +1,492 @@
+"""Guess from the numbers alone what usually makes an array so wrong.
+
+Support code, for checks.py. Each recogniser knows one mistake: it returns a
+clause that is true of the array, with the usual cause behind a colon, or None.
+They are tried in order. Rather no clause than a wrong one.
+"""
+
+import itertools
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass
+class Context:
+    """Hold what a check knows besides the array that is wrong."""
+
+    got: dict  # {name: array} of the result and all gradients
+    expected: dict  # the same, as they should be
+    inputs: dict  # {name: array} of the floats that went in
+    integers: dict  # {name: array} of ids, targets
+    numbers: dict  # {name: number}, such as p
+    dout: np.ndarray
+    name: str = ""  # of that array: "out", "dx", "qkv.weight"
+
+
+def diagnose(context):
+    """Return one sentence on the array called context.name, or None."""
+    got = np.asarray(context.got[context.name])
+    expected = np.asarray(context.expected[context.name])
+    if same(got, expected):
+        return None
+    recognisers = ANY_SHAPE
+    if got.shape == expected.shape:
+        recognisers = ANY_SHAPE + SAME_SHAPE
+    for recognise in recognisers:
+        if clause := recognise(got, expected, context):
+            return f"{context.name} {clause}."
+    return None
+
+
+def same(got, expected):
+    """Say whether two arrays agree to seven digits of their size."""
+    if expected is None or np.shape(got) != np.shape(expected):
+        return False
+    scale = np.abs(expected).max(initial=1e-3)
+    gap = np.abs(np.subtract(got, expected)).max(initial=0.0)
+    return bool(gap <= 1e-7 * scale)
+
+
+def spread(array, like):
+    """Return array broadcast to the shape of another, or None."""
+    try:
+        return np.broadcast_to(array, like.shape)
+    except ValueError:
+        return None
+
+
+# whatever the shape
+
+
+def transposed(got, expected, context):
+    if got.ndim >= 2 and same(got.swapaxes(-1, -2), expected):
+        return "is the transpose of what it should be"
+
+
+def sum_missing(got, expected, context):
+    extra = got.ndim - expected.ndim
+    axes = tuple(range(extra))
+    if extra == 0:
+        axes = tuple(np.flatnonzero(np.equal(expected.shape, 1)))
+    if axes and same(got.sum(axis=axes, keepdims=extra == 0), expected):
+        return (
+            f"must still be summed over axis {' and '.join(map(str, axes))}: "
+            "what was used several times collects the gradient of every use"
+        )
+
+
+def wrong_axes(got, expected, context):
+    dout, sums = context.dout, {}
+    for n in range(1, dout.ndim + 1):
+        for axes in itertools.combinations(range(dout.ndim), n):
+            sums[axes] = dout.sum(axis=axes)
+    right = [axes for axes in sums if same(sums[axes], expected)]
+    wrong = [axes for axes in sums if same(sums[axes], got)]
+    if right and wrong:
+        one, other = (" and ".join(map(str, a[0])) for a in (wrong, right))
+        return f"is dout summed over axis {one}, not over {other}"
+
+
+def reshaped(got, expected, context):
+    if got.shape != expected.shape and same(got.ravel(), expected.ravel()):
+        return "has the right numbers, but not the right shape"
+
+
+# everywhere
+
+
+def not_finite(got, expected, context):
+    if not np.isfinite(got).all():
+        return (
+            "holds NaN or infinity: 0 was divided by 0, or exp grew too "
+            "large for want of subtracting the maximum"
+        )
+
+
+def zero(got, expected, context):
+    if not got.any():
+        return "is zero everywhere: not computed yet, or lost on the way"
+
+
+def unchanged(got, expected, context):
+    if same(got, context.dout) and context.name != "out":
+        return "is dout unchanged: what the function does to x is left out"
+
+
+def wrong_sign(got, expected, context):
+    if same(-got, expected):
+        return "has the wrong sign everywhere"
+
+
+def swapped(got, expected, context):
+    for name, wanted in context.expected.items():
+        if name == context.name or not same(got, wanted):
+            continue
+        if same(context.got[name], expected):
+            return f"and {name} have changed places"
+        if name.endswith("bias") and context.name.endswith("bias"):
+            return (
+                f"is what {name} should be: the same gradient arrived at "
+                "both, so what lies between them is left out"
+            )
+        return f"is what {name} should be"
+
+
+def equal_to_another(got, expected, context):
+    for name, other in context.got.items():
+        if name not in ("out", context.name) and same(got, other):
+            return f"is equal to {name}: one gradient stands for both"
+
+
+def constant_factor(got, expected, context):
+    factor = float(np.vdot(got, expected) / np.vdot(expected, expected))
+    if abs(factor) < 1e-6 or not same(got / factor, expected):
+        return None
+    why = name_factor(abs(factor), context)
+    if not why and np.count_nonzero(expected) < 3:
+        return None  # any number is a multiple of any other
+    if factor < 0:
+        return f"is {factor:.3g} times what it should be{why}"
+    if factor > 1:
+        return f"is {factor:.3g} times too large everywhere{why}"
+    return f"is {1 / factor:.3g} times too small everywhere{why}"
+
+
+def name_factor(factor, context):
+    """Return what a factor may be, as far as names and shapes tell."""
+    found = {}  # one of each kind
+    for kind, number, what in known_numbers(context):
+        for value in (factor, 1 / factor):
+            if number > 0 and math.isclose(value, number, rel_tol=1e-7):
+                found.setdefault(kind, (number, what))
+    if not found:
+        return ""
+    numbers, names = zip(*found.values())
+    why = f"; {numbers[0]:.3g} is {' or '.join(names)}"
+    if set(found) <= {"targets", "rows", "axis"}:
+        pair = ("sum", "mean") if factor > 1 else ("mean", "sum")
+        why += f", perhaps a {pair[0]} in place of a {pair[1]}"
+    return why
+
+
+def known_numbers(context):
+    """Yield (kind, number, what it is) for what may become a factor."""
+    ignored = context.numbers.get("ignore_index", -100)
+    for name, array in context.integers.items():
+        scored = int((array != ignored).sum())
+        yield "targets", scored, f"the number of {name} that count"
+        yield "targets", array.size, f"the number of all {name}"
+        yield "share", scored / array.size, f"the share of {name} that count"
+    for name, value in context.numbers.items():
+        yield name, value, name
+        yield name, 1 - value, f"1 - {name}"
+    if context.dout.ndim == 0:
+        yield "dout", float(context.dout), "dout"
+        yield "out", float(context.expected["out"]), "out"
+    for name, array in context.inputs.items():
+        if array.ndim > 2:
+            *rows, _ = array.shape
+            what = (
+                f"the number of rows of {name}, {' x '.join(map(str, rows))}"
+            )
+            yield "rows", math.prod(rows), what
+        for axis, n in enumerate(array.shape):
+            what = f"the length of axis {axis} of {name}"
+            yield "axis", n, what
+            yield "root", math.sqrt(n), f"the square root of {what}"
+
+
+# right numbers in wrong places
+
+
+def moved(got, expected, context):
+    for axis, n in enumerate(got.shape):
+        if same(got, np.flip(expected, axis)):
+            return f"is reversed along axis {axis}"
+        for shift in range(1, min(n, 50)):
+            if same(got, np.roll(expected, shift, axis)):
+                return f"is moved by {shift} along axis {axis}"
+
+
+def parts_reordered(got, expected, context):
+    for n, (ours, theirs) in split_evenly(got, expected):
+        order = [
+            next((i for i, t in enumerate(theirs) if same(o, t)), None)
+            for o in ours
+        ]
+        if sorted(order, key=str) == list(range(n)):
+            return f"has the {n} parts of its last axis in another order"
+
+
+def parts_equal(got, expected, context):
+    for n, (ours, theirs) in split_evenly(got, expected):
+        alike = all(same(part, ours[0]) for part in ours)
+        if alike and not same(theirs[0], theirs[1]):
+            return (
+                f"has {n} equal parts along its last axis: one gradient "
+                f"stands for all {n}"
+            )
+
+
+def split_evenly(*arrays):
+    """Yield n and the arrays cut in n along the last axis, n = 3, 2, 4."""
+    length = arrays[0].shape[-1] if arrays[0].ndim else 0
+    for n in (3, 2, 4):
+        if length and length % n == 0 and length > n:
+            yield n, [np.split(array, n, axis=-1) for array in arrays]
+
+
+def scrambled(got, expected, context):
+    if got.size > 3 and same(np.sort(got, None), np.sort(expected, None)):
+        return (
+            "has the right numbers in the wrong places: a reshape where a "
+            "transpose is needed, or the other way round"
+        )
+
+
+# one term or factor of the formula
+
+
+def transpose_inside(got, expected, context):
+    for name, b in {"dout": context.dout, **context.inputs}.items():
+        if b.shape != got.shape or b.ndim < 2 or b.shape[-2] < 2:
+            continue
+        # if got = M b and expected = M.T b, both are b.T M b
+        b_transposed = b.swapaxes(-1, -2)
+        if same(b_transposed @ got, expected.swapaxes(-1, -2) @ b):
+            return (
+                f"has a transpose too many or too few: a matrix times {name} "
+                "where that matrix transposed is wanted"
+            )
+
+
+def missing_term(got, expected, context):
+    for name, array in {"dout": context.dout, **context.inputs}.items():
+        if not same(expected - got, spread(array, expected)):
+            continue
+        if name == "dout":
+            return (
+                "lacks dout, which is to be added: what went past the "
+                "function (a residual) comes back"
+            )
+        return f"lacks {name}, which is to be added"
+
+
+def extra_term(got, expected, context):
+    for name, array in {"dout": context.dout, **context.inputs}.items():
+        if same(got - expected, spread(array, expected)):
+            return f"has {name} added once too often"
+
+
+def extra_factor(got, expected, context):
+    for name, array in context.inputs.items():
+        array = spread(array, expected)
+        if array is not None and same(got, expected * array):
+            return f"has the factor {name} once too often"
+
+
+def missing_factor(got, expected, context):
+    for name, array in context.inputs.items():
+        array = spread(array, expected)
+        if array is not None and same(got * array, expected):
+            return f"lacks the factor {name}"
+
+
+def diagonal_only(got, expected, context):
+    out, dout = context.expected["out"], context.dout
+    if out.shape == got.shape and same(got, dout * out * (1 - out)):
+        return (
+            "is dout * out * (1 - out), the diagonal of softmax's Jacobian: "
+            "every output depends on every input of its row"
+        )
+
+
+def softmax_twice(got, expected, context):
+    for x in context.inputs.values():
+        if x.shape != expected.shape or not x.ndim:
+            continue
+        p = np.exp(x - x.max(axis=-1, keepdims=True))
+        p /= p.sum(axis=-1, keepdims=True)
+        inner = (expected * p).sum(axis=-1, keepdims=True)
+        if same(got, p * (expected - inner)):
+            return (
+                "went through softmax's backward once more: p - y has that "
+                "in it already"
+            )
+
+
+def row_factor(got, expected, context):
+    if in_span(got - expected, expected):
+        return (
+            "is off by a factor for each row: one such as 1 / std is missing "
+            "or wrong"
+        )
+
+
+def row_constant(got, expected, context):
+    if in_span(got - expected, np.ones_like(expected)):
+        return (
+            "is off by a constant for each row: the mean or sum over the "
+            "last axis that is subtracted is missing or wrong"
+        )
+
+
+def row_of_out(got, expected, context):
+    out = context.expected["out"]
+    if out.shape == got.shape and in_span(got - expected, out):
+        return (
+            "is off by a multiple of out for each row: the sum over the last "
+            "axis that is subtracted is missing or wrong"
+        )
+
+
+def row_of_x(got, expected, context):
+    x = context.inputs.get(context.name.removeprefix("d"))
+    if x is not None and in_span(got - expected, np.ones_like(x), x):
+        return (
+            "is off by a multiple of x - mean for each row: the term along "
+            "it (from the variance) is missing or wrong"
+        )
+
+
+def in_span(rows, *basis):
+    """Say whether each row is a combination of the same rows of basis."""
+    n = rows.shape[-1] if rows.ndim else 0
+    if n < len(basis) + 2:
+        return False
+    columns = np.stack([b.reshape(-1, n) for b in basis], axis=-1)
+    return all(
+        same(matrix @ np.linalg.lstsq(matrix, row)[0], row)
+        for matrix, row in zip(columns, rows.reshape(-1, n))
+    )
+
+
+# only a part is wrong
+
+
+def repeated_ids(got, expected, context):
+    for name, ids in context.integers.items():
+        if expected.shape[1:] != context.dout.shape[-1:] or (
+            context.dout.shape[:-1] != ids.shape
+        ):
+            continue
+        rows = {i: context.dout[ids == i] for i in np.unique(ids)}
+        wrong = [i for i in range(len(got)) if not same(got[i], expected[i])]
+        if all(any(same(got[i], r) for r in rows.get(i, [])) for i in wrong):
+            return (
+                f"has one gradient alone in the rows that {name} names more "
+                "than once: np.add.at adds all, dweight[ids] += dout does not"
+            )
+
+
+def lookup_only(got, expected, context):
+    for name, ids in context.integers.items():
+        absent = rows_without(ids, expected)
+        if absent.any() and expected[absent].any() and not got[absent].any():
+            return (
+                f"is zero in the rows that {name} does not name: the matrix "
+                "is used twice (tied), and the head's gradient is missing"
+            )
+
+
+def head_only(got, expected, context):
+    others = set(context.expected) - {context.name}
+    if not all(same(context.got[n], context.expected[n]) for n in others):
+        return None
+    for name, ids in context.integers.items():
+        absent = rows_without(ids, expected)
+        if expected[absent].any() and same(got[absent], expected[absent]):
+            return (
+                f"is right in the rows that {name} does not name: the matrix "
+                "is used twice (tied), and the lookup's gradient is missing "
+                "or wrong"
+            )
+
+
+def rows_without(ids, matrix):
+    """Mark the rows of a matrix that no id names."""
+    if matrix.ndim != 2 or ids.min() < 0 or ids.max() >= len(matrix):
+        return np.zeros(matrix.shape[:1], dtype=bool)
+    return ~np.isin(np.arange(len(matrix)), ids)
+
+
+def one_of_batch(got, expected, context):
+    dout = context.dout
+    if dout.ndim != expected.ndim + 1 or len(dout) < 2:
+        return None
+    used = tuple(slice(n) for n in dout.shape[1:])
+    if not same(dout.sum(axis=0), expected[used]):
+        return None
+    for index, place in ((0, "first"), (-1, "last")):
+        if same(dout[index], got[used]):
+            return (
+                f"has the {place} sequence of the batch alone: every one "
+                "used it, so their gradients add up"
+            )
+
+
+def one_hot(got, expected, context):
+    for name, targets in context.integers.items():
+        if targets.shape != expected.shape[:-1]:
+            continue
+        there = np.arange(expected.shape[-1]) == targets[..., None]
+        if same(np.where(there, expected, got), expected):
+            return f"is wrong at {name} alone: the 1 to subtract stands there"
+
+
+def should_be_zero(got, expected, context):
+    if expected.any() and same(np.where(expected == 0, 0, got), expected):
+        return (
+            "is right except where it should be 0: what is masked, ignored "
+            "or dropped gets no gradient"
+        )
+
+
+def partly_zero(got, expected, context):
+    if got.any() and same(got, np.where(got == 0, 0, expected)):
+        return "is right except where it is 0: part of it is lost"
+
+
+def some_indices(got, expected, context):
+    for axis, n in enumerate(expected.shape):
+        pairs = zip(np.moveaxis(got, axis, 0), np.moveaxis(expected, axis, 0))
+        wrong = [str(i) for i, pair in enumerate(pairs) if not same(*pair)]
+        if len(wrong) <= 2 < n:
+            return f"is wrong only at {' and '.join(wrong)} of axis {axis}"
+
+
+ANY_SHAPE = [transposed, sum_missing, wrong_axes, reshaped]
+SAME_SHAPE = [
+    not_finite,
+    zero,
+    unchanged,
+    wrong_sign,
+    swapped,
+    equal_to_another,
+    constant_factor,
+    moved,
+    parts_reordered,
+    parts_equal,
+    scrambled,
+    transpose_inside,
+    missing_term,
+    extra_term,
+    extra_factor,
+    missing_factor,
+    diagonal_only,
+    softmax_twice,
+    row_factor,
+    row_constant,
+    row_of_out,
+    row_of_x,
+    repeated_ids,
+    lookup_only,
+    head_only,
+    one_of_batch,
+    one_hot,
+    should_be_zero,
+    partly_zero,
+    some_indices,
+]

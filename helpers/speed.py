@@ -1,0 +1,120 @@
+"""The same loss and gradients, sooner: every core, and memory that is kept.
+
+Support code; lesson 06 runs the check of lesson 04 on it once more.
+"""
+
+import contextlib
+import ctypes
+import functools
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from threadpoolctl import ThreadpoolController
+
+from helpers.borders import check_targets
+from helpers.language_model import language_model, language_model_backward
+from helpers.params import named_arrays
+
+
+def batch_loss_and_grads(
+    ids, targets, params, config, rng=None, size=4, workers=None
+):
+    """Do what loss_and_grads does, in micro-batches on every core.
+
+    size counts sequences. Small arrays stay in the processor's cache, and
+    NumPy lets other threads run while it computes. The parts are added in
+    their order, so the result does not depend on the number of workers.
+    """
+    n_targets = int((targets != -100).sum())
+    check_targets(targets[targets != -100], config.vocab_size)
+    starts = range(0, len(ids), size)
+    rngs = [None] * len(starts)
+    if rng is not None:  # one generator each, for dropout
+        rngs = map(np.random.default_rng, rng.integers(2**63, size=len(rngs)))
+
+    def work(start, rng):
+        part = ids[start : start + size], targets[start : start + size]
+        return micro_loss_and_grads(*part, params, config, rng, n_targets)
+
+    with one_blas_thread(), ThreadPoolExecutor(workers or cores()) as pool:
+        results = pool.map(work, starts, rngs)
+        loss, grads = next(results)
+        for more, part in results:
+            loss += more
+            add_arrays(grads, part)
+    return loss, grads
+
+
+def micro_loss_and_grads(ids, targets, params, config, rng, n_targets):
+    """Return what a few sequences add to the loss and grads of a batch."""
+    logits, cache = language_model(ids, params, config, rng=rng)
+    flat = logits.reshape(-1, config.vocab_size)  # a view of logits
+    loss = logits_to_gradient(flat, targets.reshape(-1), n_targets)
+    return loss, language_model_backward(logits, cache)
+
+
+def logits_to_gradient(logits, targets, n_targets, ignore_index=-100):
+    """Overwrite logits with the gradient of the loss; return the loss.
+
+    logits (R, V), targets (R,); n_targets counts those of the whole batch.
+    What cross_entropy and its backward do, 64 rows at a time and without
+    their copies of the largest array there is.
+    """
+    loss = 0.0
+    for first in range(0, len(targets), 64):
+        part, wanted = logits[first : first + 64], targets[first : first + 64]
+        keep = wanted != ignore_index
+        place = np.flatnonzero(keep), wanted[keep]
+        part -= part.max(axis=-1, keepdims=True)
+        picked = part[place]
+        np.exp(part, out=part)
+        total = part.sum(axis=-1, keepdims=True)  # (rows, 1)
+        loss += float(np.log(total[keep, 0]).sum() - picked.sum())
+        part *= keep[:, None] / (total * n_targets)
+        part[place] -= 1 / n_targets
+    return loss / n_targets
+
+
+def add_arrays(tree, other):
+    """Add each array of other to that of the same name in tree, in place."""
+    arrays = named_arrays(tree)
+    for name, array in named_arrays(other).items():
+        arrays[name] += array
+
+
+def cores():
+    """Return how many processors this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS, Windows
+        return os.cpu_count() or 1
+
+
+@functools.cache
+def _controller():
+    """Find the BLAS library once; the search takes milliseconds."""
+    return ThreadpoolController()
+
+
+@contextlib.contextmanager
+def one_blas_thread():
+    """Let each matrix product run on one thread: the threads are ours."""
+    with _controller().limit(limits=1, user_api="blas"):
+        yield
+
+
+def keep_freed_memory():
+    """Ask glibc to keep large freed arrays for the next ones of their size.
+
+    A step frees and asks for the same arrays again and again, and the system
+    clears each page it hands out. Does nothing where there is no glibc.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):
+        return
+    trim_threshold, top_pad, mmap_max = -1, -2, -4  # as in malloc.h
+    mallopt(mmap_max, 0)
+    mallopt(trim_threshold, 2**31 - 1)
+    mallopt(top_pad, 64 * 2**20)
