@@ -10,10 +10,11 @@ no_news := {"disabledExtensions": \
     {"@jupyterlab/apputils-extension:announcements": true}}
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab run test data train lint format clean
+.PHONY: help setup lab run exercises progress test data train bench lint \
+    format clean
 
 help:  ## say this
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s%s\n", $$1, $$2}' \
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s%s\n", $$1, $$2}' \
 	    Makefile
 
 setup: $(ready)  ## install into .venv (PYTHON=python3.12 to choose one)
@@ -50,6 +51,12 @@ run: $(ready)  ## run the lessons in place (LESSONS="01 02"), tell a story
 	@WORKBOOK_DATA=grammar $(venv) tests/run_notebooks.py $(LESSONS)
 	@$(venv) -m helpers generate --seed 1
 
+exercises: $(ready)  ## write the lessons to fill in (FRESH=03 once more)
+	@$(venv) -m helpers.exercises write $(if $(FRESH),--fresh $(FRESH))
+
+progress: $(ready)  ## run what is filled in, show how far (LESSONS="01 02")
+	@$(venv) -m helpers.exercises progress $(LESSONS)
+
 # Two processes with one thread each; like `run`, always on the grammar.
 test: lint  ## check style, every cell's output, and what cells cannot show
 	@WORKBOOK_DATA=grammar HF_HUB_OFFLINE=1 \
@@ -63,6 +70,9 @@ data: $(ready)  ## fetch TinyStories, or take them FROM=file
 train: $(ready)  ## train a model (PRESET=small NAME=... TRAIN_ARGS=...)
 	@$(venv) -m helpers train --preset $(PRESET) \
 	    $(if $(NAME),--name "$(NAME)") $(TRAIN_ARGS)
+
+bench: $(ready)  ## time a step against PyTorch's (BENCH_ARGS="--json FILE")
+	@$(venv) tests/bench.py $(BENCH_ARGS)
 
 lint: $(ready)  ## check the style
 	@$(venv) -m ruff check

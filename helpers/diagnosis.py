@@ -29,14 +29,15 @@ def diagnose(context):
     """Return one sentence on the array called context.name, or None."""
     got = np.asarray(context.got[context.name])
     expected = np.asarray(context.expected[context.name])
-    if same(got, expected):
-        return None
     recognisers = ANY_SHAPE
     if got.shape == expected.shape:
         recognisers = ANY_SHAPE + SAME_SHAPE
-    for recognise in recognisers:
-        if clause := recognise(got, expected, context):
-            return f"{context.name} {clause}."
+    with np.errstate(all="ignore"):  # what overflows is not the same
+        if same(got, expected):
+            return None
+        for recognise in recognisers:
+            if clause := recognise(got, expected, context):
+                return f"{context.name} {clause}."
     return None
 
 
@@ -46,7 +47,7 @@ def same(got, expected):
         return False
     scale = np.abs(expected).max(initial=1e-3)
     gap = np.abs(np.subtract(got, expected)).max(initial=0.0)
-    return bool(gap <= 1e-7 * scale)
+    return bool(gap <= 1e-7 * scale < np.inf)
 
 
 def spread(array, like):
@@ -60,12 +61,23 @@ def spread(array, like):
 # whatever the shape
 
 
+def not_finite(got, expected, context):
+    """Recognise NaN and infinity."""
+    if not np.isfinite(got).all():
+        return (
+            "holds NaN or infinity: 0 was divided by 0, or exp grew too "
+            "large for want of subtracting the maximum"
+        )
+
+
 def transposed(got, expected, context):
+    """Recognise the transpose of the right array."""
     if got.ndim >= 2 and same(got.swapaxes(-1, -2), expected):
         return "is the transpose of what it should be"
 
 
 def sum_missing(got, expected, context):
+    """Recognise a sum over the uses of an array that is left out."""
     extra = got.ndim - expected.ndim
     axes = tuple(range(extra))
     if extra == 0:
@@ -78,6 +90,7 @@ def sum_missing(got, expected, context):
 
 
 def wrong_axes(got, expected, context):
+    """Recognise dout summed over the wrong axes."""
     dout, sums = context.dout, {}
     for n in range(1, dout.ndim + 1):
         for axes in itertools.combinations(range(dout.ndim), n):
@@ -90,6 +103,7 @@ def wrong_axes(got, expected, context):
 
 
 def reshaped(got, expected, context):
+    """Recognise the right numbers in another shape."""
     if got.shape != expected.shape and same(got.ravel(), expected.ravel()):
         return "has the right numbers, but not the right shape"
 
@@ -97,30 +111,26 @@ def reshaped(got, expected, context):
 # everywhere
 
 
-def not_finite(got, expected, context):
-    if not np.isfinite(got).all():
-        return (
-            "holds NaN or infinity: 0 was divided by 0, or exp grew too "
-            "large for want of subtracting the maximum"
-        )
-
-
 def zero(got, expected, context):
+    """Recognise an array that is zero."""
     if not got.any():
         return "is zero everywhere: not computed yet, or lost on the way"
 
 
 def unchanged(got, expected, context):
+    """Recognise dout, handed on as it came."""
     if same(got, context.dout) and context.name != "out":
         return "is dout unchanged: what the function does to x is left out"
 
 
 def wrong_sign(got, expected, context):
+    """Recognise the right array times -1."""
     if same(-got, expected):
         return "has the wrong sign everywhere"
 
 
 def swapped(got, expected, context):
+    """Recognise what another array should be."""
     for name, wanted in context.expected.items():
         if name == context.name or not same(got, wanted):
             continue
@@ -135,12 +145,16 @@ def swapped(got, expected, context):
 
 
 def equal_to_another(got, expected, context):
+    """Recognise one array returned twice."""
     for name, other in context.got.items():
-        if name not in ("out", context.name) and same(got, other):
+        if name in ("out", context.name) or not same(got, other):
+            continue
+        if not same(expected, context.expected[name]):
             return f"is equal to {name}: one gradient stands for both"
 
 
 def constant_factor(got, expected, context):
+    """Recognise the right array times a number."""
     factor = float(np.vdot(got, expected) / np.vdot(expected, expected))
     if abs(factor) < 1e-6 or not same(got / factor, expected):
         return None
@@ -175,10 +189,11 @@ def known_numbers(context):
     """Yield (kind, number, what it is) for what may become a factor."""
     ignored = context.numbers.get("ignore_index", -100)
     for name, array in context.integers.items():
-        scored = int((array != ignored).sum())
-        yield "targets", scored, f"the number of {name} that count"
+        counts = array != ignored
+        yield "targets", counts.sum(), f"the number of {name} that count"
         yield "targets", array.size, f"the number of all {name}"
-        yield "share", scored / array.size, f"the share of {name} that count"
+        if array.size:
+            yield "share", counts.mean(), f"the share of {name} that count"
     for name, value in context.numbers.items():
         yield name, value, name
         yield name, 1 - value, f"1 - {name}"
@@ -202,6 +217,7 @@ def known_numbers(context):
 
 
 def moved(got, expected, context):
+    """Recognise rows, columns, ... that are shifted or reversed."""
     for axis, n in enumerate(got.shape):
         if same(got, np.flip(expected, axis)):
             return f"is reversed along axis {axis}"
@@ -211,6 +227,7 @@ def moved(got, expected, context):
 
 
 def parts_reordered(got, expected, context):
+    """Recognise parts of the last axis, as q, k, v, out of order."""
     for n, (ours, theirs) in split_evenly(got, expected):
         order = [
             next((i for i, t in enumerate(theirs) if same(o, t)), None)
@@ -221,6 +238,7 @@ def parts_reordered(got, expected, context):
 
 
 def parts_equal(got, expected, context):
+    """Recognise one part that stands in place of all."""
     for n, (ours, theirs) in split_evenly(got, expected):
         alike = all(same(part, ours[0]) for part in ours)
         if alike and not same(theirs[0], theirs[1]):
@@ -239,6 +257,7 @@ def split_evenly(*arrays):
 
 
 def scrambled(got, expected, context):
+    """Recognise the right numbers in an order unknown."""
     if got.size > 3 and same(np.sort(got, None), np.sort(expected, None)):
         return (
             "has the right numbers in the wrong places: a reshape where a "
@@ -250,6 +269,7 @@ def scrambled(got, expected, context):
 
 
 def transpose_inside(got, expected, context):
+    """Recognise M b where M.T b is wanted."""
     for name, b in {"dout": context.dout, **context.inputs}.items():
         if b.shape != got.shape or b.ndim < 2 or b.shape[-2] < 2:
             continue
@@ -263,6 +283,7 @@ def transpose_inside(got, expected, context):
 
 
 def missing_term(got, expected, context):
+    """Recognise a sum without one of its terms."""
     for name, array in {"dout": context.dout, **context.inputs}.items():
         if not same(expected - got, spread(array, expected)):
             continue
@@ -275,12 +296,14 @@ def missing_term(got, expected, context):
 
 
 def extra_term(got, expected, context):
+    """Recognise a sum with a term too many."""
     for name, array in {"dout": context.dout, **context.inputs}.items():
         if same(got - expected, spread(array, expected)):
             return f"has {name} added once too often"
 
 
 def extra_factor(got, expected, context):
+    """Recognise a product with a factor too many."""
     for name, array in context.inputs.items():
         array = spread(array, expected)
         if array is not None and same(got, expected * array):
@@ -288,6 +311,7 @@ def extra_factor(got, expected, context):
 
 
 def missing_factor(got, expected, context):
+    """Recognise a product without one of its factors."""
     for name, array in context.inputs.items():
         array = spread(array, expected)
         if array is not None and same(got * array, expected):
@@ -295,6 +319,7 @@ def missing_factor(got, expected, context):
 
 
 def diagonal_only(got, expected, context):
+    """Recognise the gradient of a softmax of independent outputs."""
     out, dout = context.expected["out"], context.dout
     if out.shape == got.shape and same(got, dout * out * (1 - out)):
         return (
@@ -304,6 +329,7 @@ def diagonal_only(got, expected, context):
 
 
 def softmax_twice(got, expected, context):
+    """Recognise p - y sent through the softmax once more."""
     for x in context.inputs.values():
         if x.shape != expected.shape or not x.ndim:
             continue
@@ -317,60 +343,14 @@ def softmax_twice(got, expected, context):
             )
 
 
-def row_factor(got, expected, context):
-    if in_span(got - expected, expected):
-        return (
-            "is off by a factor for each row: one such as 1 / std is missing "
-            "or wrong"
-        )
-
-
-def row_constant(got, expected, context):
-    if in_span(got - expected, np.ones_like(expected)):
-        return (
-            "is off by a constant for each row: the mean or sum over the "
-            "last axis that is subtracted is missing or wrong"
-        )
-
-
-def row_of_out(got, expected, context):
-    out = context.expected["out"]
-    if out.shape == got.shape and in_span(got - expected, out):
-        return (
-            "is off by a multiple of out for each row: the sum over the last "
-            "axis that is subtracted is missing or wrong"
-        )
-
-
-def row_of_x(got, expected, context):
-    x = context.inputs.get(context.name.removeprefix("d"))
-    if x is not None and in_span(got - expected, np.ones_like(x), x):
-        return (
-            "is off by a multiple of x - mean for each row: the term along "
-            "it (from the variance) is missing or wrong"
-        )
-
-
-def in_span(rows, *basis):
-    """Say whether each row is a combination of the same rows of basis."""
-    n = rows.shape[-1] if rows.ndim else 0
-    if n < len(basis) + 2:
-        return False
-    columns = np.stack([b.reshape(-1, n) for b in basis], axis=-1)
-    return all(
-        same(matrix @ np.linalg.lstsq(matrix, row)[0], row)
-        for matrix, row in zip(columns, rows.reshape(-1, n))
-    )
-
-
 # only a part is wrong
 
 
 def repeated_ids(got, expected, context):
+    """Recognise rows that kept one of several gradients."""
     for name, ids in context.integers.items():
-        if expected.shape[1:] != context.dout.shape[-1:] or (
-            context.dout.shape[:-1] != ids.shape
-        ):
+        shape = (*ids.shape, *expected.shape[1:])
+        if expected.ndim != 2 or context.dout.shape != shape:
             continue
         rows = {i: context.dout[ids == i] for i in np.unique(ids)}
         wrong = [i for i in range(len(got)) if not same(got[i], expected[i])]
@@ -382,9 +362,9 @@ def repeated_ids(got, expected, context):
 
 
 def lookup_only(got, expected, context):
-    for name, ids in context.integers.items():
-        absent = rows_without(ids, expected)
-        if absent.any() and expected[absent].any() and not got[absent].any():
+    """Recognise a tied matrix without the head's gradient."""
+    for name, absent in unnamed_rows(expected, context):
+        if expected[absent].any() and not got[absent].any():
             return (
                 f"is zero in the rows that {name} does not name: the matrix "
                 "is used twice (tied), and the head's gradient is missing"
@@ -392,11 +372,11 @@ def lookup_only(got, expected, context):
 
 
 def head_only(got, expected, context):
+    """Recognise a tied matrix without the lookup's gradient."""
     others = set(context.expected) - {context.name}
     if not all(same(context.got[n], context.expected[n]) for n in others):
         return None
-    for name, ids in context.integers.items():
-        absent = rows_without(ids, expected)
+    for name, absent in unnamed_rows(expected, context):
         if expected[absent].any() and same(got[absent], expected[absent]):
             return (
                 f"is right in the rows that {name} does not name: the matrix "
@@ -405,14 +385,16 @@ def head_only(got, expected, context):
             )
 
 
-def rows_without(ids, matrix):
-    """Mark the rows of a matrix that no id names."""
-    if matrix.ndim != 2 or ids.min() < 0 or ids.max() >= len(matrix):
-        return np.zeros(matrix.shape[:1], dtype=bool)
-    return ~np.isin(np.arange(len(matrix)), ids)
+def unnamed_rows(matrix, context):
+    """Yield the name of ids into a matrix, and the rows they never name."""
+    for name, ids in context.integers.items():
+        rows = np.arange(len(matrix)) if matrix.ndim == 2 else []
+        if np.isin(ids, rows).all() and len(rows):
+            yield name, np.setdiff1d(rows, ids)
 
 
 def one_of_batch(got, expected, context):
+    """Recognise one sequence's gradient in place of the batch's."""
     dout = context.dout
     if dout.ndim != expected.ndim + 1 or len(dout) < 2:
         return None
@@ -428,8 +410,9 @@ def one_of_batch(got, expected, context):
 
 
 def one_hot(got, expected, context):
+    """Recognise errors at the targets, and nowhere else."""
     for name, targets in context.integers.items():
-        if targets.shape != expected.shape[:-1]:
+        if expected.ndim == 0 or targets.shape != expected.shape[:-1]:
             continue
         there = np.arange(expected.shape[-1]) == targets[..., None]
         if same(np.where(there, expected, got), expected):
@@ -437,6 +420,7 @@ def one_hot(got, expected, context):
 
 
 def should_be_zero(got, expected, context):
+    """Recognise errors where 0 is expected, and nowhere else."""
     if expected.any() and same(np.where(expected == 0, 0, got), expected):
         return (
             "is right except where it should be 0: what is masked, ignored "
@@ -445,11 +429,65 @@ def should_be_zero(got, expected, context):
 
 
 def partly_zero(got, expected, context):
+    """Recognise errors where 0 is found, and nowhere else."""
     if got.any() and same(got, np.where(got == 0, 0, expected)):
         return "is right except where it is 0: part of it is lost"
 
 
+# each row is off in the same way
+
+
+def row_factor(got, expected, context):
+    """Recognise rows that are each off by a factor."""
+    if in_span(got - expected, expected):
+        return (
+            "is off by a factor for each row: one such as 1 / std is missing "
+            "or wrong"
+        )
+
+
+def row_constant(got, expected, context):
+    """Recognise rows that are each off by a constant."""
+    if in_span(got - expected, np.ones_like(expected)):
+        return (
+            "is off by a constant for each row: the mean or sum over the "
+            "last axis that is subtracted is missing or wrong"
+        )
+
+
+def row_of_out(got, expected, context):
+    """Recognise rows that are each off by a multiple of out."""
+    if in_span(got - expected, context.expected["out"]):
+        return (
+            "is off by a multiple of out for each row: the sum over the last "
+            "axis that is subtracted is missing or wrong"
+        )
+
+
+def row_of_x(got, expected, context):
+    """Recognise rows that are each off by a multiple of x - mean."""
+    x = context.inputs.get(context.name.removeprefix("d"))
+    if x is not None and in_span(got - expected, np.ones_like(x), x):
+        return (
+            "is off by a multiple of x - mean for each row: the term along "
+            "it (from the variance) is missing or wrong"
+        )
+
+
+def in_span(rows, *basis):
+    """Say whether each row is a combination of the same rows of basis."""
+    n = rows.shape[-1] if rows.ndim else 0
+    if n < len(basis) + 2 or any(b.shape != rows.shape for b in basis):
+        return False
+    columns = np.stack([b.reshape(-1, n) for b in basis], axis=-1)
+    return all(
+        same(matrix @ np.linalg.lstsq(matrix, row)[0], row)
+        for matrix, row in zip(columns, rows.reshape(-1, n))
+    )
+
+
 def some_indices(got, expected, context):
+    """Recognise errors at one or two indices of an axis."""
     for axis, n in enumerate(expected.shape):
         pairs = zip(np.moveaxis(got, axis, 0), np.moveaxis(expected, axis, 0))
         wrong = [str(i) for i, pair in enumerate(pairs) if not same(*pair)]
@@ -457,9 +495,8 @@ def some_indices(got, expected, context):
             return f"is wrong only at {' and '.join(wrong)} of axis {axis}"
 
 
-ANY_SHAPE = [transposed, sum_missing, wrong_axes, reshaped]
+ANY_SHAPE = [not_finite, transposed, sum_missing, wrong_axes, reshaped]
 SAME_SHAPE = [
-    not_finite,
     zero,
     unchanged,
     wrong_sign,
@@ -477,10 +514,6 @@ SAME_SHAPE = [
     missing_factor,
     diagonal_only,
     softmax_twice,
-    row_factor,
-    row_constant,
-    row_of_out,
-    row_of_x,
     repeated_ids,
     lookup_only,
     head_only,
@@ -488,5 +521,9 @@ SAME_SHAPE = [
     one_hot,
     should_be_zero,
     partly_zero,
+    row_factor,
+    row_constant,
+    row_of_out,
+    row_of_x,
     some_indices,
 ]

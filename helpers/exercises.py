@@ -1,0 +1,427 @@
+"""Turn the lessons into notebooks to fill in, and see how far they are.
+
+    python -m helpers.exercises write [--fresh 03]
+    python -m helpers.exercises progress [01 02]
+
+Support code, not built in a lesson. In a lesson the tag `blank` marks a cell
+whose functions the learner writes; its metadata holds "hints", a sentence or
+two under each function's name. The tag `exercise` marks a stub with a check.
+"""
+
+import argparse
+import ast
+import hashlib
+import itertools
+import json
+import os
+import re
+import shutil
+import sys
+import tempfile
+import textwrap
+from pathlib import Path
+
+import nbformat
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from helpers import DATA
+from helpers.checks import is_blank
+from helpers.safety import write_whole
+
+ROOT = Path(__file__).resolve().parent.parent
+LESSONS, EXERCISES = ROOT / "notebooks", ROOT / "exercises"
+RESULTS = ".progress.json"  # in EXERCISES: what the last run found
+FAILED = ("wrong", "raises an error")  # of the verdicts of a check
+
+INTRO = """\
+This is your copy of [the lesson]({lesson}), with its functions left out. \
+Write them where it says **Your turn**, with the hints if you like, and run \
+the check below them. *Run All Cells* stops with a sentence at the first one \
+that is missing. `make progress` runs all your copies and says how far they \
+are; `make exercises FRESH={number}` writes a fresh copy beside this one."""
+
+SHOW = """\
+from helpers.exercises import show_progress
+
+show_progress("{name}")"""
+
+# What the kernel runs before and after a learner's cells. What a lesson
+# writes under DATA goes to a temporary folder.
+BEFORE = "import pathlib, helpers; helpers.DATA = pathlib.Path({data!r})"
+AFTER = """\
+import json
+from helpers.checks import VERDICTS
+print(json.dumps(VERDICTS))"""
+
+
+# write
+
+
+def write_exercises(fresh=(), lessons=LESSONS, folder=EXERCISES):
+    """Write a copy to fill in of every lesson; never touch one that exists.
+
+    fresh: beginnings of the names of lessons, such as "03", that get one
+    more copy beside the first. Raises ValueError if one fits no lesson.
+    """
+    relative = Path(os.path.relpath(lessons, folder)).as_posix()
+    for lesson in find(fresh, lessons):
+        paths = copies(lesson, folder) if fresh else [folder / lesson.name]
+        path = next((path for path in paths if not path.exists()), None)
+        if path is None:
+            print(
+                f"{folder.name}/{lesson.name}: kept as it is; make exercises "
+                f"FRESH={lesson.name[:2]} writes a fresh copy beside it"
+            )
+            continue
+        notebook = to_exercise(lesson, relative)
+        write_whole(path, nbformat.writes(notebook) + "\n")
+        n_blanks = len(to_write(lesson))
+        print(f"{folder.name}/{path.name}: written, {n_blanks} to fill in")
+
+
+def find(names, lessons=LESSONS):
+    """Return the lessons whose names begin so, or all.
+
+    Raises ValueError for a name that fits none.
+    """
+    paths = sorted(lessons.glob("0*.ipynb"))
+    for name in names:
+        if not any(path.name.startswith(name) for path in paths):
+            raise ValueError(f"no lesson begins with {name!r}")
+    return [p for p in paths if not names or p.name.startswith(tuple(names))]
+
+
+def copies(lesson, folder):
+    """Yield the names a copy of a lesson may have, the usual one first."""
+    yield folder / lesson.name
+    for n in itertools.count(1):
+        yield folder / f"{lesson.stem}.fresh-{n}.ipynb"
+
+
+def to_exercise(lesson, relative):
+    """Return a lesson as a notebook with blanks and without outputs.
+
+    relative: the way from the exercises to the lessons, for links.
+    """
+    notebook = nbformat.read(lesson, as_version=4)
+    intro = INTRO.format(
+        lesson=f"{relative}/{lesson.name}", number=lesson.name[:2]
+    )
+    cells = []
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = relink(cell.source, relative, lesson.parent)
+        elif cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+        if has_tag(cell, "blank"):
+            cells.append(your_turn(cell))
+            cell.source = leave_blank(cell.source)
+        cells.append(cell)
+    cells[1:1] = [
+        new_markdown_cell(intro, id="intro"),
+        new_code_cell(SHOW.format(name=lesson.stem), id="progress"),
+    ]
+    notebook.cells = cells
+    nbformat.validate(notebook)
+    return notebook
+
+
+def has_tag(cell, tag):
+    """Say whether a cell carries a tag."""
+    return tag in cell.metadata.get("tags", [])
+
+
+def relink(markdown, relative, lessons):
+    """Let links to files beside the lessons work from the exercises.
+
+    Links from lesson to lesson stay: each has its exercise.
+    """
+
+    def replace(match):
+        opening, target = match.groups()
+        is_lesson = re.fullmatch(r"0.*\.ipynb", target)
+        if is_lesson or not (lessons / target).exists():
+            return match[0]
+        return f"{opening}{relative}/{target}"
+
+    return re.sub(r"""(\]\(|src=")([^)\s"#]+)""", replace, markdown)
+
+
+def your_turn(cell):
+    """Return the markdown cell that goes above a blank, with its hints.
+
+    A hint is for a function, a method such as "Adam.step", or a class.
+    """
+    names = list(functions(cell.source))
+    listed = ", ".join(f"`{name}`" for name in names)
+    listed = " and ".join(listed.rsplit(", ", 1))
+    parts = [f"**Your turn.** Write {listed}."]
+    hints = cell.metadata.get("hints", {})
+    owners = [part for n in names for part in (n.partition(".")[0], n)]
+    for name in dict.fromkeys(owners):
+        if name in hints:
+            title = "Hint" if len(hints) == 1 else f"Hint for {name}"
+            parts.append(f"<details><summary>{title}</summary>")
+            parts += [hints[name], "</details>"]
+    return new_markdown_cell("\n\n".join(parts), id=f"{cell.id}-turn")
+
+
+def functions(source):
+    """Return {name: node} of the functions of a cell, "Adam.step" of a class.
+
+    Methods such as __init__ are left out: they are given. A source that is
+    not Python, as one with a magic in it, has none.
+    """
+    try:
+        nodes = ast.parse(source).body
+    except SyntaxError:
+        return {}
+    found = {}
+    for node in nodes:
+        if isinstance(node, ast.FunctionDef):
+            found[node.name] = node
+        for part in node.body if isinstance(node, ast.ClassDef) else []:
+            if isinstance(part, ast.FunctionDef) and part.name[:2] != "__":
+                found[f"{node.name}.{part.name}"] = part
+    return found
+
+
+def leave_blank(source):
+    """Return a source whose functions say what to write in their bodies.
+
+    Signatures, decorators and docstrings stay as they are.
+    """
+    lines = source.splitlines()
+    for name, node in reversed(functions(source).items()):
+        doc, first = ast.get_docstring(node), node.body[0]
+        starts = [first, *getattr(first, "decorator_list", [])]
+        start = min(part.lineno for part in starts) - 1
+        what = f"write {name}"
+        if doc:
+            start = first.end_lineno
+            what += f": {first_sentence(doc)}"
+        statement = raise_not_written(what, node.col_offset + 4)
+        lines[start : node.end_lineno] = statement.splitlines()
+    return "\n".join(lines)
+
+
+def first_sentence(doc):
+    """Return the first sentence of a docstring, on one line, without dot."""
+    paragraph = " ".join(doc.split("\n\n")[0].split())
+    return paragraph.split(". ")[0].rstrip(".")
+
+
+def raise_not_written(message, indent):
+    """Return the statement that raises, in lines of at most 79 columns."""
+    statement = f"raise NotImplementedError({quote(message)})"
+    if indent + len(statement) > 79:
+        pieces = textwrap.wrap(message, 79 - indent - 7)
+        pieces[:-1] = [piece + " " for piece in pieces[:-1]]
+        lines = "".join(f"    {quote(piece)}\n" for piece in pieces)
+        statement = f"raise NotImplementedError(\n{lines})"
+    return textwrap.indent(statement, " " * indent)
+
+
+def quote(text):
+    """Return text as a Python string in double quotes."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+# progress
+
+
+def progress(names=(), lessons=LESSONS, folder=EXERCISES):
+    """Run the copies of the lessons, print a table, and keep it.
+
+    Runs them as they are saved, in a temporary folder, and changes nothing
+    in them. A copy that cannot be run says why, and the table goes on.
+    """
+    for lesson in find(names, lessons):
+        result = {"code": None, "verdicts": []}
+        try:
+            notebook = read(folder / lesson.name)
+            result["code"] = digest(notebook)
+            if all(blanks(notebook).get(name) for name in to_write(lesson)):
+                result["note"] = "all blank"
+            else:
+                result["verdicts"], result["note"] = run(notebook, folder)
+            print_table(lesson, notebook, result)
+        except ValueError as error:
+            result["note"] = str(error)
+            print(f"{lesson.stem}: {error}")
+        if folder.is_dir():
+            results = load_results(folder) | {lesson.stem: result}
+            write_whole(folder / RESULTS, json.dumps(results) + "\n")
+
+
+def show_progress(name, lessons=LESSONS, folder=EXERCISES):
+    """Print the table of one copy, as it is saved and as it last ran."""
+    try:
+        notebook = read(folder / f"{name}.ipynb")
+    except ValueError as error:
+        print(f"{name}: {error}")
+        return
+    result = load_results(folder).get(name, {})
+    if result.get("code") != digest(notebook):
+        result = {"note": "not run since it changed: make progress"}
+    print_table(lessons / f"{name}.ipynb", notebook, result)
+
+
+def read(path):
+    """Return a notebook; ValueError, for the table, if there is none."""
+    if not path.exists():
+        raise ValueError("not begun: make exercises writes it")
+    try:
+        return nbformat.read(path, as_version=4)
+    except Exception as error:  # a damaged file can raise almost anything
+        raise ValueError(f"is no notebook: {one_line(error)}") from None
+
+
+def digest(notebook):
+    """Return a number that changes with the code, not with outputs."""
+    code = "\0".join(cell.source for cell in code_cells(notebook))
+    return hashlib.sha256(code.encode()).hexdigest()
+
+
+def code_cells(notebook):
+    """Return the code cells of a notebook."""
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def one_line(error):
+    """Return the first line of what an exception says."""
+    return f"{error}".strip().partition("\n")[0][:200]
+
+
+def load_results(folder):
+    """Return what `make progress` kept; nothing if that is damaged."""
+    try:
+        return dict(json.loads((folder / RESULTS).read_text("utf-8")))
+    except (OSError, ValueError):
+        return {}
+
+
+def run(notebook, folder):
+    """Run all cells; return the verdicts of the checks, and where it stops.
+
+    Raises ValueError if the kernel died or a cell took too long.
+    """
+    cells, after = code_cells(notebook), new_code_cell(AFTER)
+    with tempfile.TemporaryDirectory() as place:
+        copy, data = Path(place) / "exercises", Path(place) / "data"
+        shutil.copytree(folder, copy, ignore_dangling_symlinks=True)
+        shutil.copytree(DATA / "runs" / "tiny", data / "runs" / "tiny")
+        before = new_code_cell(BEFORE.format(data=str(data)))
+        execute([before, *cells, after], copy)
+    printed = after.outputs[-1].get("text", "") if after.outputs else ""
+    return json.loads(printed), say_stop(cells)
+
+
+def execute(cells, folder):
+    """Run code cells in a new kernel, each even if one before has failed.
+
+    Raises ValueError if the kernel died or a cell took too long.
+    """
+    from nbclient import NotebookClient
+
+    started = []
+    client = NotebookClient(
+        new_notebook(cells=cells),
+        timeout=300,  # seconds a cell
+        allow_errors=True,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(folder)}},
+        extra_arguments=["--log-level=CRITICAL"],
+        on_cell_start=lambda cell, cell_index: started.append(cell_index),
+    )
+    try:
+        client.execute()
+    except Exception as error:
+        raise ValueError(
+            f"did not get past [{len(started) - 1}]: {one_line(error)}"
+        ) from None
+
+
+def say_stop(cells):
+    """Return where Run All Cells stops and why, as a clause."""
+    for number, cell in enumerate(cells, 1):
+        for output in cell.outputs:
+            if output.output_type == "error":
+                what = f"{output.ename}: {output.evalue}"
+                what = what.replace("NotImplementedError", "not yet")
+                what = what.removeprefix("Mistake: ")
+                return f"stops at [{number}]: {one_line(what)}"
+    return "runs to its end"
+
+
+def print_table(lesson, notebook, result):
+    """Print a row for each function of a lesson: how far its copy is."""
+    print(f"{lesson.stem}: {result['note']}")
+    blank = blanks(notebook)
+    for name in to_write(lesson):
+        if name not in blank:
+            state = "not defined"
+        elif blank[name]:
+            state = "blank"
+        else:
+            state = worst(name, result.get("verdicts"))
+        print(f"    {name:<40}{state}")
+
+
+def blanks(notebook):
+    """Return {name: whether it is blank} of what the cells define last."""
+    found = {}
+    for cell in code_cells(notebook):
+        nodes = functions(cell.source).items()
+        found |= {name: is_blank(node) for name, node in nodes}
+    return found
+
+
+def worst(name, verdicts):
+    """Return the worst that the checks found of a function."""
+    if verdicts is None:
+        return "written, not run"
+    found = [verdict for checked, verdict in verdicts if checked == name]
+    found.sort(key=lambda verdict: verdict not in FAILED)
+    return found[0] if found else "written"
+
+
+def to_write(lesson):
+    """Return the names of the functions that a lesson leaves to its reader."""
+    names = []
+    for cell in nbformat.read(lesson, as_version=4).cells:
+        if has_tag(cell, "blank"):
+            names += functions(cell.source)
+        elif has_tag(cell, "exercise"):
+            nodes = functions(cell.source).items()
+            names += [name for name, node in nodes if is_blank(node)]
+    return names
+
+
+# the command line
+
+
+def main(argv=None):
+    """Run one command; return the exit code: 0 done, 2 an error, 130 ^C."""
+    parser = argparse.ArgumentParser("python -m helpers.exercises")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    add = commands.add_parser("write", help="write copies to fill in")
+    add.add_argument("--fresh", nargs="+", default=(), metavar="03")
+    add.set_defaults(command=lambda args: write_exercises(args.fresh))
+    add = commands.add_parser("progress", help="run them and print a table")
+    add.add_argument("lessons", nargs="*", metavar="03")
+    add.set_defaults(command=lambda args: progress(args.lessons))
+    args = parser.parse_args(argv)
+    try:
+        args.command(args)
+    except (ValueError, OSError) as error:
+        print("error:", error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nstopped", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
