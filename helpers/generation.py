@@ -95,6 +95,8 @@ def penalise_repeats(logits, ids, penalty):
     if not penalty > 0:
         raise ValueError(f"the penalty must be positive, not {penalty}")
     logits = np.array(logits)
+    if penalty == 1:
+        return logits
     seen = np.unique(np.asarray(ids, dtype=np.int64))
     old = logits[seen]
     logits[seen] = np.where(old > 0, old / penalty, old * penalty)
@@ -143,10 +145,12 @@ def new_mask(kv, T):
     (T, S) or, with padding, (B, 1, T, S). A padding token sees itself, so
     that no row is empty; nobody else sees it.
     """
+    if T == 1 and kv.padding is None:
+        return None
     S = kv.length + T
     causal = causal_mask(S)[kv.length :]  # (T, S)
     if kv.padding is None:
-        return causal if T > 1 else None
+        return causal
     real = np.arange(S) >= kv.padding[:, None, None, None]
     return causal & (real | np.eye(S, dtype=bool)[kv.length :])
 
