@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from helpers import DATA, download
+from helpers import DATA, SHIPPED, download
 from helpers.generation import beam_search, generate, stream
 from helpers.language_model import PRESETS, count_params, perplexity
 from helpers.safety import write_whole
@@ -35,7 +35,6 @@ from helpers.training import (
     train,
 )
 
-DEFAULT_RUN = "tiny"  # the run that is shipped
 STORIES = 25_000  # from the hub, unless --stories says otherwise
 SETTINGS = TrainSettings(batch_size=16, seq_len=256)
 NO_NETWORK = (
@@ -335,7 +334,7 @@ def add_train_options(add):
 
 def add_generate_options(add):
     """Ask which run writes, from which prompt, and how it draws."""
-    add("--run", default=DEFAULT_RUN, help=f"default: {DEFAULT_RUN}")
+    add("--run", default=SHIPPED, help=f"default: {SHIPPED}")
     add("--prompt", default="", help="default: none, a new story")
     add("--temperature", type=float, help="default: 0.8")
     add("--top-k", type=count, help="keep the K most likely tokens")
@@ -348,7 +347,7 @@ def add_generate_options(add):
 
 def add_eval_options(add):
     """Ask which run to measure, and on what."""
-    add("--run", default=DEFAULT_RUN, help=f"default: {DEFAULT_RUN}")
+    add("--run", default=SHIPPED, help=f"default: {SHIPPED}")
     add("--on", required=True, metavar="FILE", help="stories to measure on")
 
 

@@ -13,6 +13,7 @@ import ipywidgets as widgets
 import numpy as np
 
 from helpers.generation import sample_steps
+from helpers.speed import one_blas_thread
 
 UPDATE_EVERY = 0.05  # seconds; a browser cannot keep up with every token
 N_BARS = 10
@@ -192,7 +193,8 @@ class SamplingPanel(widgets.VBox):
     def _attempt(self, task, *args):
         """Run a task; an error becomes a sentence below the buttons."""
         try:
-            task(*args)
+            with one_blas_thread():  # two only get in each other's way here
+                task(*args)
         except Exception as error:
             self.bars.value = ""
             self._say(str(error) or type(error).__name__)

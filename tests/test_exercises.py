@@ -186,8 +186,8 @@ class Reader:
 @pytest.fixture
 def data(monkeypatch, tmp_path):
     """Let lessons write elsewhere, and read the run that is shipped."""
-    tiny = "runs/tiny"
-    shutil.copytree(helpers.DATA / tiny, tmp_path / tiny)
+    run = f"runs/{helpers.SHIPPED}"
+    shutil.copytree(helpers.DATA / run, tmp_path / run)
     monkeypatch.setattr(helpers, "DATA", tmp_path)
     monkeypatch.setenv("WORKBOOK_DATA", "grammar")
     monkeypatch.setattr(checks, "VERDICTS", [])
