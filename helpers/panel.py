@@ -193,8 +193,7 @@ class SamplingPanel(widgets.VBox):
     def _attempt(self, task, *args):
         """Run a task; an error becomes a sentence below the buttons."""
         try:
-            with one_blas_thread():  # two only get in each other's way here
-                task(*args)
+            task(*args)
         except Exception as error:
             self.bars.value = ""
             self._say(str(error) or type(error).__name__)
@@ -214,13 +213,14 @@ class SamplingPanel(widgets.VBox):
         new, probs, due, start = [], None, 0, time.perf_counter()
         ids = self._ids(prompt)
         steps = sample_steps(ids, self.params, self.config, **settings)
-        for token, probs in steps:
-            new.append(token)
-            if self._stopping.is_set():
-                break
-            if time.perf_counter() >= due:
-                self._show(prompt, new, probs)
-                due = time.perf_counter() + UPDATE_EVERY
+        with one_blas_thread():  # two only get in each other's way here
+            for token, probs in steps:
+                new.append(token)
+                if self._stopping.is_set():
+                    break
+                if time.perf_counter() >= due:
+                    self._show(prompt, new, probs)
+                    due = time.perf_counter() + UPDATE_EVERY
         speed = len(new) / (time.perf_counter() - start)
         self._show(prompt, new, probs)
         ending = self._ending(len(ids), len(new), settings["n_tokens"])

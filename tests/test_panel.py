@@ -164,7 +164,8 @@ def test_click_during_a_preview_counts(panel, slow_model):
         target=setattr, args=(panel.prompt, "value", "a cat")
     )
     preview.start()
-    time.sleep(0.005)
+    while panel.prompt.value != "a cat":  # the edit has arrived
+        time.sleep(0.001)
     panel.generate.click()
     preview.join()
     assert panel.running
