@@ -143,6 +143,16 @@ def read_characters(path):
     return characters
 
 
+def check_tokenizer(tokenizer, config):
+    """Raise ValueError unless the tokenizer fits the model."""
+    if tokenizer.vocab_size != config.vocab_size:
+        raise ValueError(
+            f"the tokenizer has {tokenizer.vocab_size} tokens and the model "
+            f"{config.vocab_size}; use the tokenizer the model was trained "
+            "with"
+        )
+
+
 def check_settings(settings):
     """Raise ValueError, in one sentence, for the first that cannot work."""
     for name in ("steps", "batch_size", "seq_len", "eval_every"):

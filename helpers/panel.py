@@ -12,6 +12,7 @@ from weakref import WeakSet
 import ipywidgets as widgets
 import numpy as np
 
+from helpers.borders import check_tokenizer
 from helpers.generation import sample_steps
 from helpers.speed import one_blas_thread
 
@@ -59,16 +60,6 @@ def sampling_panel(params, config, tokenizer, prompt="Once upon a time"):
     panel = SamplingPanel(params, config, tokenizer, prompt)
     _panels.add(panel)
     return panel
-
-
-def check_tokenizer(tokenizer, config):
-    """Raise ValueError unless the tokenizer fits the model."""
-    if tokenizer.vocab_size != config.vocab_size:
-        raise ValueError(
-            f"the tokenizer has {tokenizer.vocab_size} tokens and the model "
-            f"{config.vocab_size}; use the tokenizer the model was trained "
-            "with"
-        )
 
 
 class SamplingPanel(widgets.VBox):

@@ -159,9 +159,9 @@ def peak_megabytes():
 def run_contender(task):
     """Do what a task says; return its figures."""
     engine = task["engine"]
-    problem = make_problem(*task["problem"], **task.get("changes", {}))
-    if engine == "peak":
+    if task["kind"] == "peak":
         return {"gflops": sgemm_peak()}
+    problem = make_problem(*task["problem"], **task.get("changes", {}))
     if task["kind"] == "generate":
         return {"numpy": generate_numpy, "torch": generate_torch}[engine](
             problem, task["seconds"]
@@ -293,7 +293,7 @@ def compare(name, rounds, seconds):
             task = {"kind": "step", "engine": engine, "seconds": seconds}
             task["problem"] = (preset, vocab_size)
             seen[contender].append(ask(task, env))
-        task = {"kind": "peak", "engine": "peak", "problem": ("tiny", 512)}
+        task = {"kind": "peak", "engine": "numpy"}
         peaks.append(ask(task, {})["gflops"])
     flops, rows = flops_per_step(preset, vocab_size), {}
     for contender, figures in seen.items():
@@ -338,26 +338,21 @@ def compare_generation(rounds, seconds):
 
 def growth(seconds):
     """Return the time of our step as one size at a time doubles."""
-    steps = {
-        "T": [("small", 4096, n) for n in (64, 128, 256)],
-        "V": [("small", n) for n in (2048, 4096, 8192)],
+    small = {"problem": ("small", 4096)}
+    cases = {
+        "T": [{"problem": ("small", 4096, n)} for n in (64, 128, 256)],
+        "V": [{"problem": ("small", n)} for n in (2048, 4096, 8192)],
+        "d_model": [
+            small | {"changes": {"d_model": n, "d_ff": 4 * n}}
+            for n in (64, 128, 256)
+        ],
+        "n_layers": [small | {"changes": {"n_layers": n}} for n in (1, 2, 4)],
     }
-    changes = {
-        "d_model": [{"d_model": n, "d_ff": 4 * n} for n in (64, 128, 256)],
-        "n_layers": [{"n_layers": n} for n in (1, 2, 4)],
-    }
-    found = {}
     base = {"kind": "step", "engine": "numpy", "seconds": seconds}
-    for name, problems in steps.items():
-        tasks = [base | {"problem": problem} for problem in problems]
-        found[name] = [statistics.median(ask(t, {})["times"]) for t in tasks]
-    for name, many in changes.items():
-        tasks = [
-            base | {"problem": ("small", 4096), "changes": change}
-            for change in many
-        ]
-        found[name] = [statistics.median(ask(t, {})["times"]) for t in tasks]
-    return found
+    return {
+        name: [statistics.median(ask(base | c, {})["times"]) for c in many]
+        for name, many in cases.items()
+    }
 
 
 def print_table(name, result):
