@@ -1,34 +1,39 @@
 """The command line, for what takes minutes to hours.
 
-    python -m helpers data | train | generate | eval, each with --help
+    python -m helpers data | train | generate | eval | report, each with --help
 
 Support code, not built in a lesson: every command calls the functions of the
 notebooks.
 """
 
 import argparse
+import contextlib
+import math
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from helpers import DATA, SHIPPED, download
-from helpers.generation import beam_search, generate, stream
+from helpers import DATA, SHIPPED, distributed, download
+from helpers.borders import check_data, check_integer
+from helpers.generation import beam_search, generate_batch, stream
 from helpers.language_model import PRESETS, count_params, perplexity
-from helpers.safety import write_whole
+from helpers.safety import brief, write_whole
+from helpers.story_grammar import is_story, story_log_prob
 from helpers.tinystories import (
     END_OF_TEXT,
     bpe_tokenizer,
     load_stories,
+    open_stories,
     split_stories,
     tokenize_stories,
     train_bpe,
 )
 from helpers.training import (
+    CHECKPOINTS,
     TrainSettings,
     bits_per_byte,
-    evaluate,
     load_run,
     save_run,
     start_run,
@@ -37,6 +42,7 @@ from helpers.training import (
 
 STORIES = 25_000  # from the hub, unless --stories says otherwise
 SETTINGS = TrainSettings(batch_size=16, seq_len=256)
+SIZES = ["vocab_size", "d_model", "n_heads", "n_layers", "d_ff", "dropout"]
 NO_NETWORK = (
     "The Hugging Face hub cannot be reached, so no TinyStories: connect and "
     "run `make data`, or take a file with `make data FROM=file`; the "
@@ -49,13 +55,17 @@ def main(argv=None):
 
     0 done, 1 no network, 2 an error said in one line, 130 interrupted.
     """
+    with contextlib.suppress(AttributeError):  # what a notebook prints to
+        sys.stdout.reconfigure(errors="replace")  # not every terminal has é
     args = build_parser().parse_args(argv)
+    if [] in vars(args).values():  # what argparse makes of --run=--
+        build_parser().error("-- is no value of an option")
     try:
         return args.command(args) or 0
     except KeyboardInterrupt:
         print("\nstopped", file=sys.stderr)
         return 130
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, MemoryError) as error:
         print("error:", one_line(error), file=sys.stderr)
         return 2
 
@@ -64,7 +74,7 @@ def one_line(error):
     """Return what an exception says, without line breaks and numbers."""
     if getattr(error, "filename", None):
         return f"{error.filename}: {error.strerror}"
-    return " ".join(str(error).split())
+    return brief(error, 500)
 
 
 # data
@@ -78,13 +88,14 @@ def data_command(args):
             f"{folder} has stories already; --force replaces them"
         )
     if args.source:
-        stories = load_stories(args.source)[: args.stories]
+        stories = [s for file in args.source for s in load_stories(file)]
+        stories = stories[: args.stories]
     elif download.hub_reachable():
         stories = download.download_stories(args.stories or STORIES)
     else:
         print(NO_NETWORK)
         return 1
-    parts = split_stories(stories)
+    parts = split_stories(stories, args.held_out)
     n_bytes = write_stories(folder, *parts)
     n_train, n_valid = map(len, parts)
     print(
@@ -113,25 +124,25 @@ def write_stories(folder, train_stories, valid_stories):
 def find_stories(source, folder):
     """Return stories to train on, stories held out, and where they are from.
 
-    source: "grammar", a file to split, or None for what `make data` wrote,
-    or the grammar if it wrote nothing.
+    source: "grammar", a file to split, or None for what open_stories finds.
     """
-    made = folder / "tinystories"
-    if source is None and (made / "train.txt").exists():
-        parts = [load_stories(made / f"{p}.txt") for p in ("train", "valid")]
-        return *parts, made
-    source = source or "grammar"
+    if source is None:
+        return open_stories(folder)
     return *split_stories(load_stories(source)), source
 
 
 # train
 
 
+@distributed.all_or_none()
 def train_command(args):
     """Train a new run, or go on with one, and say how good it is."""
+    team = distributed.find_team()
+    if team.rank > 0:
+        return distributed.follow(team)
     folder = args.folder / "runs" / (args.name or f"my-{args.preset}")
-    exists = (folder / "checkpoint.npz").exists()
-    if exists and not (args.resume or args.force):
+    old = [path for name in CHECKPOINTS if (path := folder / name).exists()]
+    if old and not (args.resume or args.force):
         raise ValueError(
             f"{folder} holds a run; --resume goes on with it, --force "
             "replaces it, --name makes another"
@@ -149,10 +160,16 @@ def train_command(args):
         f"{tokenizer.vocab_size:,} tokens; writes to {folder}"
     )
     parts = [tokenize_stories(part, tokenizer) for part in (stories, valid)]
-    save_run(folder, run, tokenizer)  # so that --resume always has a run
-    train(run, *parts, folder)
-    save_run(folder, run)
-    report(run, tokenizer, parts[1], valid)
+    check_data(run, *parts)
+    if not args.resume:
+        for path in old:
+            path.unlink()
+        save_run(folder, run, tokenizer)  # so that --resume always has a run
+    with distributed.lead(team, folder, run, parts):
+        train(run, *parts, folder, team=team)
+    report(run, tokenizer, valid)
+    if source in ("grammar", "embedded grammar"):
+        ask_grammar(run, tokenizer, valid)
 
 
 def given(args, names):
@@ -162,51 +179,78 @@ def given(args, names):
 
 def begin(args, folder, stories):
     """Return a new run and a tokenizer made from the stories."""
-    preset = PRESETS[args.preset]
-    settings = replace(SETTINGS, **given(args, vars(SETTINGS)))
-    vocab_size = getattr(args, "vocab_size", preset.vocab_size)
-    ranks = train_bpe(END_OF_TEXT.join(stories), vocab_size)
+    config, settings = PRESETS[args.preset], SETTINGS
+    if args.like:
+        about, _ = load_run(args.folder / "runs" / args.like)
+        config, settings = about.config, about.settings
+    settings = replace(settings, **given(args, vars(SETTINGS)))
+    config = replace(config, **given(args, SIZES))
+    ranks = train_bpe(END_OF_TEXT.join(stories), config.vocab_size)
     tokenizer = bpe_tokenizer(ranks)
     config = replace(
-        preset,
+        config,
         vocab_size=tokenizer.vocab_size,  # few stories give fewer tokens
         max_seq_len=settings.seq_len,  # no position is left untrained
-        **given(args, ["dropout"]),
     )
     return start_run(config, settings), tokenizer
 
 
 def resume(args, folder, stories):
-    """Return the run and the tokenizer in folder; only steps may change.
+    """Return the run and the tokenizer in folder.
 
-    Raises ValueError for any other setting in the command.
+    A longer run and one that has diverged need other steps, lr or max_norm;
+    raises ValueError for any other setting in the command.
     """
-    changed = given(args, [*vars(SETTINGS), "vocab_size", "dropout"])
-    if set(changed) - {"steps"}:
-        options = ", ".join(sorted(set(changed) - {"steps"}))
+    changed = given(args, [*vars(SETTINGS), *SIZES])
+    if others := sorted(set(changed) - {"steps", "lr", "max_norm"}):
         raise ValueError(
             "--resume goes on with the settings of the run and takes only "
-            f"--steps, not {options.replace('_', '-')}"
+            "--steps, --lr and --max-norm, not "
+            f"{', '.join(others).replace('_', '-')}"
         )
     run, tokenizer = load_run(folder)
+    if run.optimizer.state["step"] != run.step:
+        raise ValueError(
+            f"{folder} was saved to generate from, without its optimizer, "
+            "and cannot go on; train a new run"
+        )
     run.settings = replace(run.settings, **changed)
     return run, tokenizer
 
 
-def report(run, tokenizer, valid_tokens, valid):
+def report(run, tokenizer, valid):
     """Print loss, perplexity and bits per byte on valid, and one story."""
-    loss = evaluate(valid_tokens, run.params, run.config)
     bits = bits_per_byte(valid, tokenizer, run.params, run.config)
+    nats = bits * math.log(2) * sum(len(s.encode("utf-8")) for s in valid)
+    loss = nats / (len(tokenize_stories(valid, tokenizer)) - 1)
     print(
         f"after step {run.step:,}, on {len(valid):,} stories held out: loss "
         f"{loss:.3f} nats per token, perplexity {perplexity(loss):.2f}, "
         f"{bits:.3f} bits per byte\n"
     )
-    end, n_tokens = tokenizer.end_of_text, run.config.max_seq_len
     rng = np.random.default_rng(run.settings.seed)
-    options = {"n_tokens": n_tokens, "stop_id": end, "temperature": 0.8}
-    ids = generate([end], run.params, run.config, rng=rng, **options)
-    print(tokenizer.decode(ids))
+    print(*tell(1, run, tokenizer, rng, temperature=0.8))
+
+
+def tell(n, run, tokenizer, rng, **settings):
+    """Return n stories of the model."""
+    end, n_tokens = tokenizer.end_of_text, run.config.max_seq_len
+    options = {"n_tokens": n_tokens, "rng": rng, "stop_id": end}
+    model = [[end]] * n, run.params, run.config
+    told = generate_batch(*model, **options, **settings)
+    return [tokenizer.decode(ids) for ids in told]
+
+
+def ask_grammar(run, tokenizer, valid, n=100):
+    """Print the least possible loss on valid, and how many stories pass."""
+    n_tokens = len(tokenize_stories(valid, tokenizer)) - 1
+    floor = -sum(map(story_log_prob, valid)) / n_tokens
+    told = tell(n, run, tokenizer, np.random.default_rng(0))
+    print(
+        f"\nthe grammar itself pays {floor:.3f} nats per token for these "
+        f"stories; of {n} told at temperature 1 it accepts "
+        f"{sum(map(is_story, told))}"
+    )
 
 
 # generate, eval
@@ -224,6 +268,8 @@ def generate_command(args):
             "beam search draws nothing; leave out --beams or the settings "
             "of sampling"
         )
+    if args.seed is not None:
+        check_integer("seed", args.seed, 0)
     run, tokenizer = load_run(args.folder / "runs" / args.run)
     prompt = [tokenizer.end_of_text, *tokenizer.encode(args.prompt)]
     options = {
@@ -267,11 +313,18 @@ def evaluate_command(args):
     )
 
 
+def report_command(args):
+    """Measure what a run can do, and write REPORT.md beside it."""
+    from helpers.report import write_report  # matplotlib takes a second
+
+    print(write_report(args.folder / "runs" / args.run, args.on))
+
+
 # options
 
 
 def build_parser():
-    """Return the parser of all four commands."""
+    """Return the parser of all commands."""
     parser = argparse.ArgumentParser("python -m helpers")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, command, add_options in (
@@ -279,6 +332,7 @@ def build_parser():
         ("train", train_command, add_train_options),
         ("generate", generate_command, add_generate_options),
         ("eval", evaluate_command, add_eval_options),
+        ("report", report_command, add_report_options),
     ):
         text = command.__doc__
         sub = commands.add_parser(name, help=text, description=text)
@@ -295,12 +349,25 @@ def build_parser():
 
 def add_data_options(add):
     """Ask where the stories come from, and how many."""
-    add("--from", dest="source", metavar="FILE", help="not from the hub")
+    add(
+        "--from",
+        dest="source",
+        metavar="FILE",
+        nargs="+",
+        help="take files, not the hub",
+    )
     add(
         "--stories",
         type=count,
         metavar="N",
         help=f"the first N (default: {STORIES:,} of the hub, all of a file)",
+    )
+    add(
+        "--held-out",
+        type=float,
+        default=0.1,
+        metavar="X",
+        help="share of the stories that goes to valid.txt (default: 0.1)",
     )
     add("--force", action="store_true", help="replace what is there")
 
@@ -308,6 +375,7 @@ def add_data_options(add):
 def add_train_options(add):
     """Ask for the model, the stories, and every field of TrainSettings."""
     add("--preset", choices=PRESETS, default="tiny")
+    add("--like", metavar="RUN", help="model and settings of another run")
     add("--name", help="name of the run (default: my-PRESET)")
     add(
         "--stories",
@@ -325,8 +393,10 @@ def add_train_options(add):
     add("--resume", action="store_true", help="go on with the run")
     add("--force", action="store_true", help="replace the run")
     unset = {"default": argparse.SUPPRESS, "metavar": "X"}
-    add("--vocab-size", type=count, help="default: the preset's", **unset)
-    add("--dropout", type=float, help="default: the preset's", **unset)
+    for name in SIZES:
+        kind = float if name == "dropout" else count
+        option = "--" + name.replace("_", "-")
+        add(option, type=kind, help="default: the preset's", **unset)
     for name, default in vars(SETTINGS).items():
         option = "--" + name.replace("_", "-")
         add(option, type=type(default), help=f"default: {default}", **unset)
@@ -349,6 +419,18 @@ def add_eval_options(add):
     """Ask which run to measure, and on what."""
     add("--run", default=SHIPPED, help=f"default: {SHIPPED}")
     add("--on", required=True, metavar="FILE", help="stories to measure on")
+
+
+def add_report_options(add):
+    """Ask which run to report on, and which stories to measure it on."""
+    add("--run", default=SHIPPED, help=f"default: {SHIPPED}")
+    add(
+        "--on",
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="measure it on these stories first",
+    )
 
 
 def count(text):

@@ -15,10 +15,10 @@ def linear(x, weight, bias=None):
 
     x (..., M), weight (M, N), bias (N,) or None -> out (..., N).
     """
-    out = x @ weight
+    out = x.reshape(-1, x.shape[-1]) @ weight  # (R, N)
     if bias is not None:
         out += bias
-    return out, (x, weight, bias is not None)
+    return out.reshape(*x.shape[:-1], -1), (x, weight, bias is not None)
 
 
 def linear_backward(dout, cache):
@@ -26,7 +26,7 @@ def linear_backward(dout, cache):
     x, weight, has_bias = cache
     rows = x.reshape(-1, x.shape[-1])  # (R, M)
     drows = dout.reshape(-1, dout.shape[-1])  # (R, N)
-    dx = dout @ weight.T  # (..., M)
+    dx = (drows @ weight.T).reshape(x.shape)
     dweight = rows.T @ drows  # (M, N)
     dbias = drows.sum(axis=0) if has_bias else None  # (N,)
     return dx, dweight, dbias
@@ -130,7 +130,8 @@ def multi_head_attention(x, params, n_heads, mask=None):
             "choose a number of heads that does"
         )
     qkv, qkv_cache = linear(x, **params["qkv"])  # (B, T, 3C)
-    q, k, v = (split_heads(part, n_heads)[0] for part in np.split(qkv, 3, -1))
+    parts, _ = split_heads(qkv, 3 * n_heads)  # (B, 3H, T, D)
+    q, k, v = (parts[:, i * n_heads : (i + 1) * n_heads] for i in range(3))
     heads, attention_cache = scaled_dot_product_attention(q, k, v, mask)
     merged, merge_cache = merge_heads(heads)  # (B, T, C)
     out, out_cache = linear(merged, **params["out"])
@@ -143,9 +144,8 @@ def multi_head_attention_backward(dout, cache):
     dmerged, out_grads = linear_grads(dout, out_cache)
     dheads = merge_heads_backward(dmerged, merge_cache)  # (B, H, T, D)
     dq_dk_dv = scaled_dot_product_attention_backward(dheads, attention_cache)
-    dqkv = np.concatenate(
-        [split_heads_backward(d, None) for d in dq_dk_dv], axis=-1
-    )  # (B, T, 3C)
+    dparts = np.concatenate(dq_dk_dv, axis=1)  # (B, 3H, T, D)
+    dqkv = split_heads_backward(dparts, None)  # (B, T, 3C)
     dx, qkv_grads = linear_grads(dqkv, qkv_cache)
     return dx, {"qkv": qkv_grads, "out": out_grads}
 

@@ -1,48 +1,83 @@
-"""Say no in one sentence: settings, ids and files are checked here.
+"""Say no in one sentence: settings, ids, texts and files are checked here.
 
 Support code, not built in a lesson. Each function returns, or raises a
 ValueError that says what came, what was expected, and what to do.
+notebooks/ERRORS.md lists them all.
 """
 
 import base64
 import json
+import math
+import os
+import re
 from pathlib import Path
 
 import numpy as np
 
-from helpers.safety import write_whole
+from helpers.params import named_arrays
+from helpers.safety import brief, fingerprint, write_whole
+
+
+def show(value):
+    """Return a value, as Python writes it, in one short line."""
+    return brief(repr(value), 60)
+
+
+def check_integer(name, value, least=1):
+    """Raise ValueError unless value is an integer and large enough."""
+    if type(value) is not int or value < least:
+        raise ValueError(
+            f"{name} must be an integer >= {least}, not {show(value)}"
+        )
+
+
+def check_number(name, value, fits, words):
+    """Raise ValueError unless value is a number for which fits is true."""
+    try:
+        number = isinstance(value, int | float | np.integer | np.floating)
+        good = number and type(value) is not bool and fits(float(value))
+    except OverflowError:  # an integer beyond every float
+        good = False
+    if not good:
+        raise ValueError(f"{name} must be {words}, not {show(value)}")
+
+
+def check_choice(name, value, allowed):
+    """Raise ValueError unless value is one of those allowed."""
+    if not isinstance(value, str | bool) or value not in allowed:
+        raise ValueError(f"{name} must be one of {allowed}, not {show(value)}")
+
+
+# the model
 
 
 def check_config(config):
     """Raise ValueError, in one sentence, for the first impossible setting."""
-    fields = list(config.__dataclass_fields__)
-    choices = {
-        "norm": ("pre", "post"),
-        "activation": ("gelu", "relu"),
-        "positions": ("learned", "sinusoidal"),
-    }
-    for name in fields[:6]:  # the sizes
-        value = getattr(config, name)
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} must be an integer >= 1, not {value!r}")
-    for name, allowed in choices.items():
-        if getattr(config, name) not in allowed:
-            value = getattr(config, name)
-            raise ValueError(f"{name} must be one of {allowed}, not {value!r}")
+    for name in list(config.__dataclass_fields__)[:6]:  # the sizes
+        check_integer(name, getattr(config, name))
+    for name, allowed in (
+        ("norm", ("pre", "post")),
+        ("activation", ("gelu", "relu")),
+        ("positions", ("learned", "sinusoidal")),
+        ("tied_head", (True, False)),
+        ("bias", (True, False)),
+    ):
+        check_choice(name, getattr(config, name), allowed)
     if config.d_model % config.n_heads:
         raise ValueError(
-            f"{config.n_heads} heads do not divide d_model = "
-            f"{config.d_model}; choose a number of heads that does"
+            f"{show(config.n_heads)} heads do not divide d_model = "
+            f"{show(config.d_model)}; choose a number of heads that does"
         )
-    if not 0.0 <= config.dropout < 1.0:
-        raise ValueError(f"dropout must be in [0, 1), not {config.dropout}")
+    check_number("dropout", config.dropout, lambda p: 0 <= p < 1, "in [0, 1)")
 
 
 def check_ids(ids, config):
     """Raise ValueError unless ids is a (B, T) batch that fits the model."""
-    if ids.ndim != 2 or ids.size == 0:
+    array = isinstance(ids, np.ndarray)
+    if not array or ids.ndim != 2 or ids.size == 0:
+        found = f"shape {ids.shape}" if array else show(ids)
         raise ValueError(
-            f"ids must be a non-empty (B, T) batch, not shape {ids.shape}; "
+            f"ids must be a non-empty (B, T) array, not {found}; "
             "wrap a single sequence as ids[None]"
         )
     if ids.shape[1] > config.max_seq_len:
@@ -54,8 +89,12 @@ def check_ids(ids, config):
 
 def check_targets(targets, V):
     """Raise ValueError unless there are targets and all lie in 0..V-1."""
+    if targets.dtype.kind not in "iu":
+        raise ValueError(f"targets must be integers, not {targets.dtype}")
     if targets.size == 0:
-        raise ValueError("no target to score: all are ignore_index")
+        raise ValueError(
+            "no target to score: all are ignore_index; leave one at least"
+        )
     if targets.min() < 0 or targets.max() >= V:
         raise ValueError(
             f"targets must lie in 0..{V - 1} or be ignore_index; "
@@ -63,8 +102,58 @@ def check_targets(targets, V):
         )
 
 
+def check_batch(ids, targets, config):
+    """Raise ValueError unless ids and targets are a batch for the model."""
+    check_ids(ids, config)
+    if targets.shape != ids.shape:
+        raise ValueError(
+            f"targets of shape {targets.shape} do not fit ids of shape "
+            f"{ids.shape}; give one target for each id"
+        )
+    check_targets(targets[targets != -100], config.vocab_size)
+
+
+# texts and tokens
+
+
+def check_text(text):
+    """Return text; raise ValueError unless it can be encoded.
+
+    tiktoken recurses over white space and gives up at about a million.
+    """
+    if not isinstance(text, str):
+        raise ValueError(f"a text must be a string, not {show(text)}")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"the text has half a character at place {error.start}; "
+            "read it as UTF-8"
+        ) from None
+    if len(text) >= 100_000 and re.search(r"\s{100000}", text):
+        raise ValueError(
+            "the text has 100,000 spaces or line breaks in a row; remove them"
+        )
+    return text
+
+
+def check_texts(texts):
+    """Return texts; raise ValueError unless it is a list of strings."""
+    if not isinstance(texts, list | tuple):
+        raise ValueError(f"texts must be a list of strings, not {show(texts)}")
+    return [check_text(text) for text in texts]
+
+
 def check_vocab_size(vocab_size, special_tokens):
     """Return how many tokens are left for bytes and merges, at least 256."""
+    if not isinstance(special_tokens, list | tuple) or not all(
+        isinstance(token, str) and token for token in special_tokens
+    ):
+        raise ValueError(
+            "special_tokens must be a tuple of strings, not "
+            f"{show(special_tokens)}"
+        )
+    check_integer("vocab_size", vocab_size)
     smallest = 256 + len(special_tokens)
     if vocab_size < smallest:
         raise ValueError(
@@ -76,34 +165,94 @@ def check_vocab_size(vocab_size, special_tokens):
 
 def check_ranks(ranks):
     """Raise ValueError unless ranks are all bytes and ids 0, 1, 2, ..."""
-    if any(bytes([i]) not in ranks for i in range(256)):
+    if not isinstance(ranks, dict) or any(
+        bytes([i]) not in ranks for i in range(256)
+    ):
         raise ValueError(
             "ranks lack some of the 256 single bytes; "
             "pass the ranks that train_bpe returned"
         )
-    if sorted(ranks.values()) != list(range(len(ranks))):
-        raise ValueError("ranks must number the tokens 0, 1, 2, ... once each")
+    numbers = range(len(ranks))
+    if {type(token) for token in ranks} != {bytes} or (
+        set(ranks.values()) != set(numbers)
+    ):
+        raise ValueError(
+            "ranks must number tokens of bytes 0, 1, 2, ... once each; "
+            "pass the ranks that train_bpe returned"
+        )
 
 
 def check_token_ids(ids, vocab_size):
     """Return ids as a list of int; ValueError for one that does not exist."""
-    ids = [int(i) for i in ids]
+    if not isinstance(ids, list | tuple | range | np.ndarray):
+        raise ValueError(f"ids must be a list of token ids, not {show(ids)}")
+    ids = list(np.atleast_1d(ids)) if isinstance(ids, np.ndarray) else ids
     for i in ids:
+        if not isinstance(i, int | np.integer):
+            raise ValueError(f"a token id must be an integer, not {show(i)}")
         if not 0 <= i < vocab_size:
             raise ValueError(
-                f"token id {i} is outside the vocabulary of {vocab_size}"
+                f"token id {show(i)} is outside the vocabulary of "
+                f"{vocab_size}; use the tokenizer it came from"
             )
-    return ids
+    return [int(i) for i in ids]
+
+
+def check_alphabet(characters):
+    """Return characters as a sorted list without repeats.
+
+    Raises ValueError unless each is a string of length 1.
+    """
+    try:
+        found = list(characters)
+    except TypeError:
+        found = [None]
+    if any(not isinstance(c, str) or len(c) != 1 for c in found):
+        raise ValueError(
+            "a vocabulary must be a text or a list of characters, not "
+            f"{show(characters)}"
+        )
+    return sorted(set(found))
 
 
 def check_characters(text, known):
     """Raise ValueError that names the first character not in known."""
+    if not isinstance(text, str):
+        raise ValueError(f"a text must be a string, not {show(text)}")
     unknown = set(text) - set(known)
     if unknown:
         raise ValueError(
             f"character {min(unknown)!r} is not in this vocabulary; "
             "build the tokenizer from text that has it"
         )
+
+
+def mend(text):
+    """Undo UTF-8 that was read as Windows-1252, as in `â€œHello`.
+
+    Text of which any part cannot have come about so stays as it is.
+    """
+    if not re.search("[\xc2-\xf4]", text):
+        return text
+    try:
+        undefined = "\x81\x8d\x8f\x90\x9d"  # in Windows-1252
+        parts = re.split(f"([{undefined}])", text)
+        codecs = ["cp1252", "latin-1"]  # by turns
+        raw = [p.encode(codecs[i % 2]) for i, p in enumerate(parts)]
+        return b"".join(raw).decode("utf-8")
+    except UnicodeError:
+        return text
+
+
+def read_text(path):
+    """Read a text file; ValueError if it is not UTF-8."""
+    try:
+        return Path(path).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path} is not UTF-8 text (byte {error.start}); "
+            "convert it to UTF-8 first"
+        ) from None
 
 
 def read_ranks(path):
@@ -113,10 +262,10 @@ def read_ranks(path):
         for line in Path(path).read_text(encoding="ascii").splitlines():
             token, rank = line.split()
             ranks[base64.b64decode(token, validate=True)] = int(rank)
-    except ValueError as error:
+    except ValueError:
         raise ValueError(
-            f"{path} is not a .tiktoken file (base64, a space, an id "
-            f"on each line): {error}"
+            f"{path} is not a .tiktoken file: line {len(ranks) + 1} must be "
+            "base64, a space, an id; use the file that a tokenizer saved"
         ) from None
     return ranks
 
@@ -133,14 +282,12 @@ def write_ranks(ranks, path):
 def read_characters(path):
     """Read a JSON list of characters; ValueError if it is something else."""
     try:
-        characters = json.loads(Path(path).read_text(encoding="ascii"))
+        return check_alphabet(json.loads(Path(path).read_text("ascii")))
     except ValueError:
-        characters = None
-    if not isinstance(characters, list) or any(
-        not isinstance(c, str) or len(c) != 1 for c in characters
-    ):
-        raise ValueError(f"{path} is not a JSON list of characters")
-    return characters
+        raise ValueError(
+            f"{path} is not a JSON list of characters; use the file that a "
+            "tokenizer saved"
+        ) from None
 
 
 def check_tokenizer(tokenizer, config):
@@ -153,34 +300,248 @@ def check_tokenizer(tokenizer, config):
         )
 
 
+def check_split(stories, valid_fraction, seed):
+    """Raise ValueError for stories that are none, or a share that is none."""
+    check_texts(stories)
+    check_integer("seed", seed, 0)
+    check_number(
+        "valid_fraction", valid_fraction, lambda x: 0 <= x <= 1, "in [0, 1]"
+    )
+
+
+def check_tokens(tokens, B=1, T=1, stories=False):
+    """Raise ValueError unless tokens is an array (N,) of two ids or more.
+
+    B windows of at most T + 1 of them are worked on at a time; stories asks
+    for <|endoftext|>, the token that comes first, at the end of one.
+    """
+    check_integer("B", B)
+    check_integer("T", T)
+    array = isinstance(tokens, np.ndarray)
+    if not array or tokens.ndim != 1 or tokens.dtype.kind not in "iu":
+        raise ValueError(
+            f"tokens must be an array (N,) of integers, not {show(tokens)}; "
+            "tokenize_stories makes one"
+        )
+    if len(tokens) < 2:
+        raise ValueError(
+            f"a text of {len(tokens)} tokens holds no target; give 2 or more"
+        )
+    if stories and (tokens == tokens[0]).sum() < 2:
+        raise ValueError(
+            "no story ends in these tokens; join stories by tokenize_stories"
+        )
+
+
+def check_windows(tokens, B, T, starts=None):
+    """Raise ValueError unless B windows of T + 1 tokens can be cut."""
+    check_tokens(tokens, B, T)
+    last = len(tokens) - T - 1
+    if last < 0:
+        raise ValueError(
+            f"{len(tokens)} tokens are too few for windows of {show(T)} and "
+            "their targets; use more text or a smaller T"
+        )
+    check_room(f"a batch of {show(B)} windows", 16 * B * (T + 1))
+    if starts is None:
+        return
+    array = isinstance(starts, np.ndarray) and starts.dtype.kind in "iu"
+    if (
+        not array
+        or starts.ndim != 1
+        or not (starts.size and 0 <= starts.min() <= starts.max() <= last)
+    ):
+        raise ValueError(
+            f"starts must be an array of places in 0..{last}, not "
+            f"{show(starts)}; story_starts finds them"
+        )
+
+
+# training
+
+
 def check_settings(settings):
     """Raise ValueError, in one sentence, for the first that cannot work."""
     for name in ("steps", "batch_size", "seq_len", "eval_every"):
-        value = getattr(settings, name)
-        if not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} must be an integer >= 1, not {value!r}")
-    if settings.decay not in ("cosine", "linear"):
+        check_integer(name, getattr(settings, name))
+    for name in ("warmup", "seed"):
+        check_integer(name, getattr(settings, name), 0)
+    for name, fits, words in (
+        ("lr", lambda x: 0 < x < math.inf, "positive"),
+        ("final", lambda x: 0 <= x <= 1, "in [0, 1]"),
+        ("weight_decay", lambda x: 0 <= x < math.inf, "0 or more"),
+        ("beta1", lambda x: 0 <= x < 1, "in [0, 1)"),
+        ("beta2", lambda x: 0 <= x < 1, "in [0, 1)"),
+        ("max_norm", lambda x: x > 0, "positive"),
+    ):
+        check_number(name, getattr(settings, name), fits, words)
+    check_choice("decay", settings.decay, ("cosine", "linear"))
+    check_choice("windows", settings.windows, ("anywhere", "stories"))
+
+
+def check_memory(config, settings):
+    """Raise ValueError for a run that this machine cannot hold.
+
+    Counts matrices and their gradients and means, one batch, and the scores
+    and logits of four sequences: less than what is needed.
+    """
+    C, T = config.d_model, settings.seq_len
+    rows = config.vocab_size + config.max_seq_len
+    rows += config.n_layers * (4 * C + 2 * config.d_ff)
+    scores = 4 * T * (config.n_layers * config.n_heads * T + config.vocab_size)
+    n_bytes = 16 * (rows * C + settings.batch_size * T) + 4 * scores
+    check_room("this run", n_bytes)
+
+
+def check_room(what, n_bytes):
+    """Raise ValueError for what this machine cannot hold in its memory."""
+    memory = memory_size()
+    if n_bytes > memory:
         raise ValueError(
-            f'decay must be "cosine" or "linear", not {settings.decay!r}'
+            f"{what} needs {brief(f'{n_bytes // 2**30:,}', 30)} GB of memory "
+            f"or more and the machine has {memory / 2**30:,.0f}; "
+            "choose something smaller"
         )
-    if not settings.lr > 0:
-        raise ValueError(f"lr must be positive, not {settings.lr}")
+
+
+def memory_size():
+    """Return the bytes of memory in this machine, a limit where unknown."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # Windows
+        return 2**47  # what a process can address
+
+
+def check_same(hashes, name, found, what):
+    """Note a fingerprint; ValueError if it was noted and was another."""
+    wanted = hashes.setdefault(name, found)
+    if found != wanted:
+        raise ValueError(
+            f"{what} (fingerprint {found[:8]}) is not what this run began "
+            f"with ({wanted[:8]}); give it the same again, or start a new run"
+        )
+
+
+def check_data(run, tokens, valid_tokens):
+    """Raise ValueError if a run goes on with other tokens than it had."""
+    for name, array in (("tokens", tokens), ("valid_tokens", valid_tokens)):
+        found = fingerprint({name: np.asarray(array)})
+        check_same(run.hashes, name, found, f"the array {name}")
+
+
+def check_finite(run, loss, norm=0.0, grads=None):
+    """Raise ValueError if a loss or the norm of the gradients is no number.
+
+    Names the step, an array, and the last good checkpoint. Gradients flow
+    back from the loss and spoil all they meet, so the array is the bad one
+    that comes last in the model.
+    """
+    if math.isfinite(loss) and math.isfinite(norm):
+        return
+    named, where = named_arrays(grads or {}), ""
+    for name in named_arrays(run.params):
+        if name in named and not has_norm(named[name]):
+            where = f" and the gradient of {name} is NaN or too large"
+    raise ValueError(
+        f"step {run.step}: the loss is {loss:g}{where}, so the run stops "
+        f"here; {last_good(run)} with a lower lr than {run.settings.lr:g}"
+    )
+
+
+def has_norm(array):
+    """Tell whether the sum of the squares of an array is a number."""
+    return math.isfinite(float(np.vdot(array, array)))
+
+
+def check_arrays(run, arrays):
+    """Raise ValueError for an array that must not go into a checkpoint."""
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise ValueError(
+                f"step {run.step}: {name} is not finite, so the run was not "
+                f"saved; {last_good(run)} with a lower lr than "
+                f"{run.settings.lr:g}"
+            )
+
+
+def last_good(run):
+    """Say where to go back to."""
+    return f"go back to {run.saved}" if run.saved else "start again"
+
+
+def check_about(run):
+    """Raise ValueError for a loaded run that cannot have been saved so."""
+    check_integer("step", run.step, 0)
+    for row in run.log:
+        check_integer("step of a row", row["step"])
+    for loss, norm in run.recent:
+        check_number("loss", loss, math.isfinite, "a finite number")
+        check_number("norm", norm, math.isfinite, "a finite number")
+    for found in run.hashes.values():
+        check_text(found)
+
+
+def check_fit(path, name, loaded, array):
+    """Raise ValueError unless a loaded array can take the place of array."""
+    if loaded is None:
+        found = "missing"
+    elif loaded.shape != array.shape or loaded.dtype.kind != "f":
+        found = f"{loaded.dtype} {loaded.shape}"
+    else:
+        return
+    raise ValueError(
+        f"{path} does not fit its config: {name} is {found}, expected "
+        f"{array.dtype} {array.shape}; use an older one"
+    )
+
+
+# generation
 
 
 def check_sampling(temperature=1.0, top_k=None, top_p=None, min_p=None):
     """Raise ValueError, in one sentence, for a setting out of its range."""
-    if not (0 <= temperature < np.inf):
-        raise ValueError(f"temperature must be 0 or more, not {temperature}")
-    if top_k is not None and not (top_k >= 1 and top_k % 1 == 0):
-        raise ValueError(f"top_k must be an integer >= 1, not {top_k}")
-    if top_p is not None and not (0 < top_p <= 1):
-        raise ValueError(f"top_p must be above 0 and at most 1, not {top_p}")
-    if min_p is not None and not (0 <= min_p <= 1):
-        raise ValueError(f"min_p must be between 0 and 1, not {min_p}")
+    for name, value, fits, words in (
+        ("temperature", temperature, lambda x: 0 <= x < math.inf, "0 or more"),
+        ("top_k", top_k, lambda x: x >= 1 and x % 1 == 0, "an integer >= 1"),
+        ("top_p", top_p, lambda x: 0 < x <= 1, "above 0 and at most 1"),
+        ("min_p", min_p, lambda x: 0 <= x <= 1, "between 0 and 1"),
+    ):
+        if value is not None or name == "temperature":
+            check_number(name, value, fits, words)
 
 
-def check_prompt(ids, config):
-    """Raise ValueError for a prompt that is empty or leaves no room."""
+def check_penalty(penalty):
+    """Raise ValueError unless a repetition penalty is positive."""
+    check_number(
+        "repetition_penalty", penalty, lambda x: 0 < x < math.inf, "positive"
+    )
+
+
+def check_logits(logits):
+    """Return logits as a vector (V,) in float64; ValueError if it is none."""
+    try:
+        row = np.asarray(logits, np.float64)
+    except (TypeError, ValueError, OverflowError):  # text, ragged, huge
+        row = np.zeros(0)
+    if row.ndim != 1 or row.size == 0:
+        raise ValueError(
+            f"logits must be a row of numbers (V,), not {show(logits)}"
+        )
+    if not np.isfinite(row.max()):
+        raise ValueError(
+            "the logits hold NaN or infinity: the model has diverged; "
+            "use an older checkpoint"
+        )
+    return row
+
+
+def check_prompt(ids, config, n_tokens=0):
+    """Raise ValueError for a prompt that is empty or leaves no room.
+
+    n_tokens, how many are to follow, must be an integer.
+    """
+    check_integer("n_tokens", n_tokens, 0)
+    ids = check_token_ids(ids, config.vocab_size)
     if len(ids) == 0:
         raise ValueError(
             "the prompt is empty; begin with at least one token, such as "
@@ -191,3 +552,20 @@ def check_prompt(ids, config):
             f"a prompt of {len(ids)} tokens leaves no room: max_seq_len is "
             f"{config.max_seq_len}; shorten it"
         )
+
+
+def check_prompts(prompts, config):
+    """Raise ValueError unless prompts is a list of prompts, at least one."""
+    if not isinstance(prompts, list | tuple) or not prompts:
+        raise ValueError(
+            f"prompts must be a list of at least one, not {show(prompts)}"
+        )
+    for prompt in prompts:
+        check_prompt(prompt, config)
+
+
+def check_beams(n_beams, config):
+    """Raise ValueError for no beams, or more than there is memory for."""
+    check_integer("n_beams", n_beams)
+    numbers = 2 * config.n_layers * config.max_seq_len * config.d_model
+    check_room(f"a search with {show(n_beams)} beams", 4 * n_beams * numbers)

@@ -62,7 +62,10 @@ def download_stories(n, data_files=STORIES):
         first = islice(stories, n)
         return list(tqdm(first, "TinyStories", total=n, unit=" stories"))
     except Exception as error:  # of several HTTP libraries, not all OSError
-        raise OSError(f"TinyStories did not arrive: {error}") from error
+        reason = " ".join(str(error).split())
+        raise OSError(
+            f"TinyStories did not arrive ({reason}); try again, or take a file"
+        ) from None
 
 
 def group_stories(lines):

@@ -12,7 +12,15 @@ from helpers.attention import (
     scaled_dot_product_attention,
     split_heads,
 )
-from helpers.borders import check_prompt, check_sampling
+from helpers.borders import (
+    check_beams,
+    check_integer,
+    check_logits,
+    check_penalty,
+    check_prompt,
+    check_prompts,
+    check_sampling,
+)
 from helpers.embeddings import embedding, sinusoidal_positions
 from helpers.language_model import head, log_softmax
 from helpers.transformer_block import feed_forward, layer_norm, residual
@@ -28,7 +36,7 @@ def next_token_probs(
     Raises ValueError for a setting out of its range.
     """
     check_sampling(temperature, top_k, top_p, min_p)
-    probs = apply_temperature(np.asarray(logits, np.float64), temperature)
+    probs = apply_temperature(check_logits(logits), temperature)
     for keep, setting in (
         (keep_top_k, top_k),
         (keep_top_p, top_p),
@@ -41,15 +49,7 @@ def next_token_probs(
 
 
 def apply_temperature(logits, temperature):
-    """Return softmax(logits / temperature); 0 means the favourite alone.
-
-    Raises ValueError for logits that are not numbers.
-    """
-    if not np.isfinite(logits.max()):
-        raise ValueError(
-            "the logits hold NaN or infinity: the model has diverged; "
-            "use an older checkpoint"
-        )
+    """Return softmax(logits / temperature); 0 means the favourite alone."""
     if temperature == 0:
         return (np.arange(len(logits)) == logits.argmax()).astype(float)
     with np.errstate(over="ignore"):  # minus infinity is as good
@@ -92,8 +92,7 @@ def penalise_repeats(logits, ids, penalty):
     Raises ValueError unless penalty is positive.
     Source: Keskar et al. 2019, section 4.1.
     """
-    if not penalty > 0:
-        raise ValueError(f"the penalty must be positive, not {penalty}")
+    check_penalty(penalty)
     logits = np.array(logits)
     if penalty == 1:
         return logits
@@ -161,7 +160,8 @@ def cached_attention(x, params, n_heads, kv, layer):
     x (B, T, C) -> out (B, T, C), None.
     """
     qkv, _ = linear(x, **params["qkv"])  # (B, T, 3C)
-    q, k, v = (split_heads(part, n_heads)[0] for part in np.split(qkv, 3, -1))
+    parts, _ = split_heads(qkv, 3 * n_heads)  # (B, 3H, T, D)
+    q, k, v = (parts[:, i * n_heads : (i + 1) * n_heads] for i in range(3))
     keys, values = kv.store(layer, k, v)  # (B, H, S, D)
     mask = new_mask(kv, x.shape[1])
     heads, _ = scaled_dot_product_attention(q, keys, values, mask)
@@ -223,7 +223,7 @@ def sample_steps(
     Ends after n_tokens, at stop_id, or when max_seq_len is reached; kw are
     repetition_penalty and the settings of next_token_probs.
     """
-    check_prompt(prompt_ids, config)
+    check_prompt(prompt_ids, config, n_tokens)
     penalty = kw.pop("repetition_penalty", 1.0)
     rng = np.random.default_rng() if rng is None else rng
     kv, ids = KVCache(params, config), [int(i) for i in prompt_ids]
@@ -254,11 +254,11 @@ def generate(prompt_ids, params, config, **settings):
 def generate_batch(
     prompts, params, config, n_tokens=200, rng=None, stop_id=None, **settings
 ):
-    """Continue several prompts of different length side by side.
+    """Continue several prompts side by side; return new ids for each.
 
-    Returns a list of new ids for each; settings are next_token_probs'. Each
-    row has a random generator of its own, so neighbours do not matter.
+    settings are next_token_probs'; each row draws with an rng of its own.
     """
+    check_integer("n_tokens", n_tokens, 0)
     ids, padding = pad_left(prompts, config)  # (B, T), (B,)
     kv = KVCache(params, config, len(prompts), padding)
     rng = np.random.default_rng() if rng is None else rng
@@ -280,10 +280,7 @@ def generate_batch(
 
 def pad_left(prompts, config):
     """Align prompts at the right: ids (B, T), padding (B,)."""
-    if len(prompts) == 0:
-        raise ValueError("no prompts to continue; give at least one")
-    for prompt in prompts:
-        check_prompt(prompt, config)
+    check_prompts(prompts, config)
     T = max(len(prompt) for prompt in prompts)
     padding = np.array([T - len(prompt) for prompt in prompts])
     ids = np.zeros((len(prompts), T), dtype=np.int64)
@@ -299,9 +296,8 @@ def beam_search(
 
     Returns [(new token ids, log probability), ...], the best first.
     """
-    check_prompt(prompt_ids, config)
-    if n_beams < 1:
-        raise ValueError(f"n_beams must be at least 1, not {n_beams}")
+    check_prompt(prompt_ids, config, n_tokens)
+    check_beams(n_beams, config)
     kv = KVCache(params, config, n_beams)
     logits = next_logits(np.array([prompt_ids] * n_beams), params, config, kv)
     beams, finished = [([], 0.0)], []

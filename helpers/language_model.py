@@ -173,7 +173,8 @@ def head_backward(dlogits, cache):
     drows = dlogits.reshape(-1, dlogits.shape[-1])  # (R, V)
     dweight = drows.T @ rows if tied else rows.T @ drows
     name = "token_embedding" if tied else "head"
-    return dlogits @ weight.T, {name: {"weight": dweight}}
+    dx = (drows @ weight.T).reshape(x.shape)
+    return dx, {name: {"weight": dweight}}
 
 
 def language_model(ids, params, config, mask=None, rng=None):
@@ -183,8 +184,8 @@ def language_model(ids, params, config, mask=None, rng=None):
     boolean mask replaces it. rng switches dropout on.
     Raises ValueError for ids that do not fit the model.
     """
-    mask = causal_mask(ids.shape[-1]) if mask is None else mask
     x, embed_cache = embed(ids, params, config, rng)
+    mask = causal_mask(ids.shape[1]) if mask is None else mask
     block_caches = []
     for block in params["blocks"]:
         x, cache = transformer_block(x, block, config, mask, rng)

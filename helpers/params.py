@@ -4,6 +4,8 @@ Support code, not built in a lesson: a tree is a dict or list of trees, or a
 NumPy array. Arrays are named by their path, such as "blocks.0.norm1.weight".
 """
 
+import numpy as np
+
 
 def named_arrays(tree, prefix=""):
     """Return {path: array} for every array of a tree, in a fixed order."""
@@ -24,3 +26,15 @@ def map_arrays(function, tree):
     if isinstance(tree, list):
         return [map_arrays(function, part) for part in tree]
     return function(tree)
+
+
+def flat_like(tree):
+    """Return a vector of zeros and a tree of views of it, formed like tree.
+
+    One pass over the vector is one over every array.
+    """
+    arrays = list(named_arrays(tree).values())
+    vector = np.zeros(sum(a.size for a in arrays), arrays[0].dtype)
+    ends = np.cumsum([a.size for a in arrays])
+    parts = iter(np.split(vector, ends[:-1]))
+    return vector, map_arrays(lambda a: next(parts).reshape(a.shape), tree)

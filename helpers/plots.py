@@ -2,8 +2,16 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.ticker import LogLocator, MaxNLocator
 
 STYLES = ["-", "--", ":", "-."]
+
+
+def attention_weights(cache):
+    """Return the weights (n_layers, B, H, T, T) in language_model's cache."""
+    _, block_caches, _, _ = cache
+    attention_caches = [sublayer for (_, _, sublayer, _), _ in block_caches]
+    return np.array([weights for _, (*_, weights, _), *_ in attention_caches])
 
 
 def plot_attention(weights, labels=None, titles=None):
@@ -75,5 +83,54 @@ def plot_losses(log, floor=None):
     axis.set(xlabel="tokens seen", ylabel="loss (nats per token)")
     axis.set_ylim(bottom=0)
     axis.legend()
+    axis.grid(alpha=0.3)
+    plt.show()
+
+
+def plot_log_log(curves, xlabel, ylabel):
+    """Draw {name: (x, y)} on two logarithmic axes, each with its marker.
+
+    A curve of many points has none.
+    """
+    figure, axis = plt.subplots(figsize=(5.5, 3.4), layout="constrained")
+    looks = zip(STYLES * len(curves), "os^vDPX*<>" * len(curves))
+    for (name, (x, y)), (style, marker) in zip(curves.items(), looks):
+        marker = marker if len(x) < 30 else ""
+        axis.loglog(x, y, style, marker=marker, ms=5, label=name)
+    for side in (axis.xaxis, axis.yaxis):
+        low, high = side.get_view_interval()
+        if high < 5 * low:
+            side.set_major_locator(MaxNLocator(6))
+        elif high < 1000 * low:
+            side.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        side.set_major_formatter("{x:g}" if high < 1e4 * low else "{x:.0e}")
+        side.set_minor_formatter("")
+    axis.set(xlabel=xlabel, ylabel=ylabel)
+    axis.legend(fontsize=8)
+    axis.grid(alpha=0.3, which="both")
+    plt.show()
+
+
+def plot_runs(curves, xlabel, ylabel):
+    """Draw {name: {x: one number a run}}: means, and standard deviations.
+
+    Numbers x are joined and spaced by their logarithm; words are neither.
+    """
+    figure, axis = plt.subplots(figsize=(5.5, 3.2), layout="constrained")
+    looks = zip(STYLES * len(curves), "os^vDPX*<>" * len(curves))
+    for (name, runs), (style, marker) in zip(curves.items(), looks):
+        means = [np.mean(values) for values in runs.values()]
+        spreads = [np.std(values, ddof=1) for values in runs.values()]
+        words = isinstance(next(iter(runs)), str)
+        look = {"ls": "none" if words else style, "marker": marker}
+        axis.errorbar(
+            list(runs), means, spreads, capsize=3, label=name, **look
+        )
+    if words:
+        axis.tick_params("x", rotation=20)
+    else:
+        axis.set_xscale("log", base=2)
+    axis.set(xlabel=xlabel, ylabel=ylabel)
+    axis.legend(fontsize=8)
     axis.grid(alpha=0.3)
     plt.show()

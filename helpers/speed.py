@@ -6,44 +6,74 @@ Support code; lesson 06 runs the check of lesson 04 on it once more.
 import contextlib
 import ctypes
 import functools
+import math
 import os
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-from helpers.borders import check_targets
+from helpers.borders import check_batch
 from helpers.language_model import language_model, language_model_backward
-from helpers.params import named_arrays
+from helpers.params import flat_like, named_arrays
+
+
+def micro_batch(T):
+    """Return how many sequences to take at a time: some thousand tokens."""
+    return max(1, min(4, 1024 // T))
 
 
 def batch_loss_and_grads(
-    ids, targets, params, config, rng=None, size=4, workers=None
+    ids,
+    targets,
+    params,
+    config,
+    rng=None,
+    size=None,
+    workers=None,
+    share=(0, 1),
 ):
     """Do what loss_and_grads does, in micro-batches on every core.
 
-    size counts sequences. Small arrays stay in the processor's cache, and
-    NumPy lets other threads run while it computes. The parts are added in
-    their order, so the result does not depend on the number of workers.
+    size counts sequences, None means micro_batch. Small arrays stay in the
+    processor's cache, and NumPy lets other threads run while it computes.
+    The parts are added in their order, so the result does not depend on the
+    number of workers.
+    The gradients are views of one flat vector. share (i, n): of n processes
+    that see the same batch this is number i, and does its part of the sum.
     """
+    check_batch(ids, targets, config)
     n_targets = int((targets != -100).sum())
-    check_targets(targets[targets != -100], config.vocab_size)
+    size = size or micro_batch(ids.shape[1])
     starts = range(0, len(ids), size)
     rngs = [None] * len(starts)
     if rng is not None:  # one generator each, for dropout
-        rngs = map(np.random.default_rng, rng.integers(2**63, size=len(rngs)))
+        seeds = rng.integers(2**63, size=len(rngs))
+        rngs = [np.random.default_rng(seed) for seed in seeds]
+    i, n = share
+    mine = slice(len(starts) * i // n, len(starts) * (i + 1) // n)
 
     def work(start, rng):
         part = ids[start : start + size], targets[start : start + size]
-        return micro_loss_and_grads(*part, params, config, rng, n_targets)
+        with np.errstate(all="ignore"):  # the norm will tell of overflow
+            return micro_loss_and_grads(*part, params, config, rng, n_targets)
 
+    loss, (_, grads) = 0.0, flat_like(params)
     with one_blas_thread(), ThreadPoolExecutor(workers or cores()) as pool:
-        results = pool.map(work, starts, rngs)
-        loss, grads = next(results)
-        for more, part in results:
+        for more, part in pool.map(work, starts[mine], rngs[mine]):
             loss += more
             add_arrays(grads, part)
     return loss, grads
+
+
+class Alone:
+    """One process that trains by itself; helpers.distributed has the team."""
+
+    rank = 0
+    loss_and_grads = staticmethod(batch_loss_and_grads)
+    agree = staticmethod(bool)  # a list is true once something is in it
 
 
 def micro_loss_and_grads(ids, targets, params, config, rng, n_targets):
@@ -97,11 +127,28 @@ def _controller():
     return ThreadpoolController()
 
 
+_lock, _users, _limit = threading.Lock(), [], contextlib.ExitStack()
+
+
 @contextlib.contextmanager
 def one_blas_thread():
-    """Let each matrix product run on one thread: the threads are ours."""
-    with _controller().limit(limits=1, user_api="blas"):
+    """Let each matrix product run on one thread: the threads are ours.
+
+    The number belongs to the process. If several are inside at a time, the
+    last to leave puts back what the first found.
+    """
+    with _lock:
+        if not _users:
+            limit = _controller().limit(limits=1, user_api="blas")
+            _limit.enter_context(limit)
+        _users.append(threading.get_ident())
+    try:
         yield
+    finally:
+        with _lock:
+            _users.pop()
+            if not _users:
+                _limit.close()
 
 
 def keep_freed_memory():
@@ -118,3 +165,14 @@ def keep_freed_memory():
     mallopt(mmap_max, 0)
     mallopt(trim_threshold, 2**31 - 1)
     mallopt(top_pad, 64 * 2**20)
+
+
+def sgemm_peak(n=1024, repeats=12):
+    """Return the best measured GFLOP/s of a product of float32 matrices."""
+    a, b = np.random.default_rng(0).random((2, n, n), dtype=np.float32)
+    best = math.inf
+    for _ in range(repeats):
+        began = time.perf_counter()
+        a @ b
+        best = min(best, time.perf_counter() - began)
+    return 2 * n**3 / best / 1e9

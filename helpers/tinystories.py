@@ -15,12 +15,19 @@ import tiktoken
 
 from helpers import DATA
 from helpers.borders import (
+    check_alphabet,
     check_characters,
     check_ranks,
+    check_split,
+    check_text,
+    check_texts,
     check_token_ids,
     check_vocab_size,
+    check_windows,
+    mend,
     read_characters,
     read_ranks,
+    read_text,
     write_ranks,
 )
 from helpers.safety import whole_file, write_whole
@@ -117,7 +124,7 @@ def train_bpe(text, vocab_size, special_tokens=(END_OF_TEXT,)):
     Source: Sennrich, Haddow and Birch 2016, section 3.2.
     """
     size = check_vocab_size(vocab_size, special_tokens)
-    counted = count_words(text, special_tokens)
+    counted = count_words(check_text(text), special_tokens)
     words, counts = [list(w) for w in counted], list(counted.values())
     pairs, where = count_pairs(words, counts)
     heap = [(-count, pair) for pair, count in pairs.items()]
@@ -156,10 +163,10 @@ class BPETokenizer:
         self.end_of_text = self.encoding.eot_token
 
     def encode(self, text):
-        return self.encoding.encode_ordinary(text)
+        return self.encoding.encode_ordinary(check_text(text))
 
     def encode_batch(self, texts):
-        return self.encoding.encode_ordinary_batch(texts)
+        return self.encoding.encode_ordinary_batch(check_texts(texts))
 
     def decode(self, ids):
         return self.encoding.decode(check_token_ids(ids, self.vocab_size))
@@ -209,7 +216,7 @@ class CharTokenizer:
     """Encode text one character at a time; unknown ones are ValueErrors."""
 
     def __init__(self, characters):
-        self.characters = sorted(set(characters))
+        self.characters = check_alphabet(characters)
         self.ids = {c: i for i, c in enumerate(self.characters)}
         self.end_of_text, self.vocab_size = len(self.ids), len(self.ids) + 1
 
@@ -218,7 +225,7 @@ class CharTokenizer:
         return [self.ids[c] for c in text]
 
     def encode_batch(self, texts):
-        return [self.encode(text) for text in texts]
+        return [self.encode(text) for text in check_texts(texts)]
 
     def decode(self, ids):
         pieces = [*self.characters, END_OF_TEXT]
@@ -241,20 +248,14 @@ def load_stories(source):
     """Return a list of stories.
 
     source: a text file with a line <|endoftext|> after each story, or the
-    word "grammar" for 6,000 stories of the embedded grammar. Raises
-    OSError or ValueError if the file is missing, empty or not UTF-8.
+    word "grammar" for 6,000 stories of the embedded grammar. Letters that
+    were garbled on the way, as in `cafÃ©`, are mended. Raises OSError or
+    ValueError if the file is missing, empty or not UTF-8.
     """
     if source == "grammar":
         return tell_stories(6000)
-    try:
-        text = Path(source).read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{source} is not UTF-8 text (byte {error.start}); "
-            "convert it to UTF-8 first"
-        ) from None
-    stories = [story.strip() for story in text.split(END_OF_TEXT)]
-    stories = [story for story in stories if story]
+    parts = read_text(source).split(END_OF_TEXT)
+    stories = [mend(story) for part in parts if (story := part.strip())]
     if not stories:
         raise ValueError(f"{source} holds no story; choose another file")
     return stories
@@ -265,6 +266,7 @@ def split_stories(stories, valid_fraction=0.1, seed=0):
 
     Raises ValueError if either part would be empty.
     """
+    check_split(stories, valid_fraction, seed)
     unique = list(dict.fromkeys(stories))
     n_valid = round(len(unique) * valid_fraction)
     if not 0 < n_valid < len(unique):
@@ -277,13 +279,13 @@ def split_stories(stories, valid_fraction=0.1, seed=0):
     return shuffled[n_valid:], shuffled[:n_valid]
 
 
-def open_stories():
+def open_stories(folder=DATA):
     """Return train stories, valid stories, and the name of their source.
 
     Those that `make data` wrote, if there are any, else the grammar's. The
     environment variable WORKBOOK_DATA=grammar asks for the grammar.
     """
-    folder = DATA / "tinystories"
+    folder = Path(folder) / "tinystories"
     asked = os.environ.get("WORKBOOK_DATA")
     if asked == "grammar" or not (folder / "train.txt").exists():
         return *split_stories(load_stories("grammar")), "embedded grammar"
@@ -299,7 +301,8 @@ def tokenize_stories(stories, tokenizer, path=None):
     """
     if tokenizer.vocab_size > 2**16:
         raise ValueError(
-            f"a vocabulary of {tokenizer.vocab_size} does not fit uint16"
+            f"a vocabulary of {tokenizer.vocab_size} does not fit uint16; "
+            "use one of at most 65,536"
         )
     end = [tokenizer.end_of_text]
     pieces = [end]
@@ -313,18 +316,26 @@ def tokenize_stories(stories, tokenizer, path=None):
     return np.load(path, mmap_mode="r")
 
 
-def sample_batch(tokens, B, T, rng):
+def story_starts(tokens, T):
+    """Return the places where a story begins that T + 1 tokens follow.
+
+    tokens (N,) as tokenize_stories makes them, <|endoftext|> first.
+    """
+    return np.flatnonzero(tokens[: max(len(tokens) - T, 0)] == tokens[0])
+
+
+def sample_batch(tokens, B, T, rng, starts=None):
     """Cut B random windows: ids and, one place further on, the targets.
 
-    tokens (N,) -> ids (B, T), targets (B, T), int64.
-    Raises ValueError if there are fewer than T + 1 tokens.
+    tokens (N,) -> ids (B, T), targets (B, T), int64. starts are the places
+    where a window may begin; None means anywhere.
+    Raises ValueError if no window of T + 1 tokens fits.
     """
-    if len(tokens) < T + 1:
-        raise ValueError(
-            f"{len(tokens)} tokens are too few for windows of {T} and their "
-            "targets; use more text or a smaller T"
-        )
-    starts = rng.integers(0, len(tokens) - T, size=B)
-    windows = np.stack([tokens[s : s + T + 1] for s in starts])
+    check_windows(tokens, B, T, starts)
+    if starts is None:
+        places = rng.integers(0, len(tokens) - T, size=B)
+    else:
+        places = rng.choice(starts, size=B)
+    windows = np.stack([tokens[s : s + T + 1] for s in places])
     windows = windows.astype(np.int64)  # (B, T + 1)
     return windows[:, :-1], windows[:, 1:].copy()  # share no memory

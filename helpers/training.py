@@ -3,8 +3,6 @@
 Built in notebooks/06_training.ipynb.
 """
 
-import csv
-import io
 import json
 import math
 import time
@@ -14,7 +12,19 @@ from pathlib import Path
 import numpy as np
 from tqdm.auto import tqdm
 
-from helpers.borders import check_settings
+from helpers.borders import (
+    check_about,
+    check_arrays,
+    check_data,
+    check_finite,
+    check_fit,
+    check_memory,
+    check_same,
+    check_settings,
+    check_texts,
+    check_tokenizer,
+    check_tokens,
+)
 from helpers.language_model import (
     ModelConfig,
     cross_entropy,
@@ -22,9 +32,20 @@ from helpers.language_model import (
     language_model,
 )
 from helpers.params import named_arrays
-from helpers.safety import ctrl_c_waits, whole_file, write_whole
-from helpers.speed import batch_loss_and_grads, keep_freed_memory
-from helpers.tinystories import BPETokenizer, sample_batch
+from helpers.safety import (
+    brief,
+    ctrl_c_waits,
+    read_newest,
+    text_fingerprint,
+    write_arrays,
+    write_table,
+    write_whole,
+)
+from helpers.speed import Alone, keep_freed_memory
+from helpers.tinystories import BPETokenizer, sample_batch, story_starts
+
+CHECKPOINTS = ("checkpoint.npz", "checkpoint-before.npz")  # newest first
+TOKENIZER = "tokenizer.tiktoken"
 
 
 class SGD:
@@ -133,12 +154,13 @@ def learning_rate(step, peak, warmup, total, decay="cosine", final=0.1):
 def clip_grad_norm(grads, max_norm):
     """Scale all gradients so that their joint norm is at most max_norm.
 
-    Works in place; returns the norm before clipping, a float.
+    Works in place; returns the norm before clipping, a float. A norm that
+    is no number changes nothing.
     Source: Pascanu, Mikolov and Bengio 2013, section 3.2.
     """
     arrays = named_arrays(grads).values()
     norm = math.sqrt(sum(float(np.vdot(g, g)) for g in arrays))
-    if norm > max_norm:
+    if max_norm < norm < math.inf:
         for grad in arrays:
             grad *= max_norm / norm
     return norm
@@ -150,11 +172,9 @@ def evaluate(tokens, params, config, B=16, T=None):
     tokens (N,) are cut into windows of T (default max_seq_len), so the
     result does not depend on chance. Nats per token.
     """
-    if len(tokens) < 2:
-        raise ValueError(
-            f"{len(tokens)} tokens hold no target to score; give at least 2"
-        )
-    T = min(T or config.max_seq_len, len(tokens) - 1)
+    T = config.max_seq_len if T is None else T
+    check_tokens(tokens, B, T)
+    T = min(T, len(tokens) - 1)
     total, starts = 0.0, list(range(0, len(tokens) - 1, T))
     for first in range(0, len(starts), B):
         rows = [tokens[s : s + T + 1] for s in starts[first : first + B]]
@@ -194,22 +214,45 @@ def story_windows(ids, T):
         done = start + len(window) - 1
 
 
+def story_nats(ids, params, config):
+    """Return minus the log probability of a story, in nats.
+
+    ids begin and end with <|endoftext|>; all but the first are scored.
+    """
+    nats = 0.0
+    for window, targets in story_windows(ids, config.max_seq_len):
+        logits, _ = language_model(window[None], params, config)
+        loss, _ = cross_entropy(logits, targets[None])
+        nats += loss * int((targets >= 0).sum())
+    return nats
+
+
+def evaluate_stories(tokens, params, config):
+    """Return the mean loss over tokens, every story scored from its start.
+
+    tokens (N,) as tokenize_stories makes them. Nats per token.
+    """
+    check_tokens(tokens, stories=True)
+    ends = np.flatnonzero(tokens == tokens[0])
+    stories = [tokens[i : j + 1] for i, j in zip(ends, ends[1:])]
+    nats = sum(story_nats(ids, params, config) for ids in stories)
+    return nats / (ends[-1] - ends[0])
+
+
 def bits_per_byte(stories, tokenizer, params, config):
     """Score every story from its start, <|endoftext|> at its end included.
 
     Returns bits per UTF-8 byte of story text: a measure that does not
     depend on the tokenizer.
     """
-    n_bytes = sum(len(story.encode("utf-8")) for story in stories)
+    check_tokenizer(tokenizer, config)
+    n_bytes = sum(len(s.encode("utf-8")) for s in check_texts(stories))
     if n_bytes == 0:
         raise ValueError("no story text to score; give at least one story")
     end, nats = tokenizer.end_of_text, 0.0
     for story in stories:
         ids = [end, *tokenizer.encode(story), end]
-        for window, targets in story_windows(ids, config.max_seq_len):
-            logits, _ = language_model(window[None], params, config)
-            loss, _ = cross_entropy(logits, targets[None])
-            nats += loss * int((targets >= 0).sum())
+        nats += story_nats(ids, params, config)
     return nats / math.log(2) / n_bytes
 
 
@@ -223,11 +266,13 @@ class TrainSettings:
     lr: float = 2e-3
     warmup: int = 50
     decay: str = "cosine"  # or "linear"
+    final: float = 0.1  # share of the rate that is left at the end
     weight_decay: float = 0.1
     beta1: float = 0.9
     beta2: float = 0.95
     max_norm: float = 1.0
     eval_every: int = 100
+    windows: str = "anywhere"  # begin there, or at "stories"
     seed: int = 0
 
     def __post_init__(self):
@@ -245,10 +290,14 @@ class Run:
     rng: np.random.Generator
     step: int = 0
     log: list = field(default_factory=list)
+    recent: list = field(default_factory=list)  # loss, norm since the last row
+    hashes: dict = field(default_factory=dict)  # of tokenizer and data
+    saved: str = ""  # the last good checkpoint
 
 
 def start_run(config, settings):
     """Draw the parameters and set up the optimizer of a new run."""
+    check_memory(config, settings)
     rng = np.random.default_rng(settings.seed)
     params = init_params(config, rng)
     return Run(config, settings, params, make_optimizer(params, settings), rng)
@@ -262,49 +311,78 @@ def make_optimizer(params, settings):
     )
 
 
-def train_step(run, ids, targets):
-    """Update the run's parameters from one batch; return loss, grad norm."""
+def run_arrays(run, optimizer=True):
+    """Return {name: array} of all that training changes, not copied."""
+    named = {"params": named_arrays(run.params)}
+    if optimizer:
+        named |= {key: run.optimizer.state[key] for key in ("mean", "square")}
+    return {
+        f"{k}/{n}": a for k, part in named.items() for n, a in part.items()
+    }
+
+
+def train_step(run, ids, targets, team=Alone):
+    """Update the run's parameters from one batch; return loss, grad norm.
+
+    Raises ValueError, and changes nothing, if either is no number.
+    """
     s, model = run.settings, (run.params, run.config, run.rng)
-    loss, grads = batch_loss_and_grads(ids, targets, *model)
+    loss, grads = team.loss_and_grads(ids, targets, *model)
     norm = clip_grad_norm(grads, s.max_norm)
-    lr = learning_rate(run.step, s.lr, s.warmup, s.steps, s.decay)
+    check_finite(run, loss, norm, grads)
+    lr = learning_rate(run.step, s.lr, s.warmup, s.steps, s.decay, s.final)
     run.optimizer.step(grads, lr)
     run.step += 1
     return loss, norm
 
 
-def train(run, tokens, valid_tokens, folder=None, progress=True):
+def keep_books(run, valid_tokens, folder, stop, began):
+    """Add a row if one is due; save the run then, and when it stops."""
+    s = run.settings
+    due = run.step % s.eval_every == 0 or run.step == s.steps
+    if due:
+        add_row(run, valid_tokens, time.perf_counter() - began)
+    if folder is not None and (due or stop):
+        save_run(folder, run)
+
+
+def train(run, tokens, valid_tokens, folder=None, progress=True, team=Alone):
     """Train on to settings.steps; return the log, a list of rows.
 
-    Every eval_every steps adds a row and, with a folder, saves the run.
-    Ctrl-C stops early and keeps what is done.
+    Ctrl-C stops early and saves what there is. Raises ValueError if the run
+    diverges, or goes on with other data.
     """
+    check_data(run, tokens, valid_tokens)
     keep_freed_memory()
-    s, losses = run.settings, []
+    s, starts, stop = run.settings, None, False
+    if s.windows == "stories":
+        starts = story_starts(tokens, s.seq_len)
     bar = tqdm(total=s.steps, initial=run.step, disable=not progress)
     began = time.perf_counter() - (run.log[-1]["seconds"] if run.log else 0)
-    with ctrl_c_waits() as pressed:
-        while run.step < s.steps and not pressed:
-            batch = sample_batch(tokens, s.batch_size, s.seq_len, run.rng)
-            losses.append(train_step(run, *batch))
+    with bar, ctrl_c_waits() as pressed, np.errstate(all="ignore"):
+        while run.step < s.steps and not stop:
+            sizes = s.batch_size, s.seq_len
+            batch = sample_batch(tokens, *sizes, run.rng, starts)
+            run.recent.append(train_step(run, *batch, team))
             bar.update()
-            if run.step % s.eval_every == 0 or run.step == s.steps:
-                add_row(run, losses, valid_tokens, time.perf_counter() - began)
-                losses = []
-                bar.set_postfix(valid=f"{run.log[-1]['valid_loss']:.3f}")
-                if folder is not None:
-                    save_run(folder, run)
-    if pressed:
+            bar.set_postfix(loss=run.recent[-1][0], refresh=False)
+            stop = team.agree(pressed)
+            keep_books(run, valid_tokens, folder, stop, began)
+    if stop:
         print(f"stopped after step {run.step}; the model keeps what it has")
-    bar.close()
     return run.log
 
 
-def add_row(run, losses, valid_tokens, seconds):
+def add_row(run, valid_tokens, seconds):
     """Append step, tokens, mean losses, grad norm and seconds to the log."""
-    loss, norm = np.mean(losses, axis=0)
-    s = run.settings
-    valid = evaluate(valid_tokens, run.params, run.config, T=s.seq_len)
+    loss, norm = np.mean(run.recent, axis=0)
+    s, model = run.settings, (run.params, run.config)
+    if s.windows == "stories":
+        valid = evaluate_stories(valid_tokens, *model)
+    else:
+        valid = evaluate(valid_tokens, *model, T=s.seq_len)
+    check_finite(run, valid)
+    run.recent = []
     run.log.append(
         {
             "step": run.step,
@@ -317,24 +395,6 @@ def add_row(run, losses, valid_tokens, seconds):
     )
 
 
-def save_checkpoint(path, run, dtype=np.float32, optimizer=True):
-    """Write a run to one .npz file, whole or not at all.
-
-    dtype float16 and optimizer=False make a small file to generate from.
-    """
-    arrays = {
-        f"params/{name}": array.astype(dtype)
-        for name, array in named_arrays(run.params).items()
-    }
-    if optimizer:
-        for key in ("mean", "square"):
-            for name, array in run.optimizer.state[key].items():
-                arrays[f"{key}/{name}"] = array
-    arrays["about"] = np.array(json.dumps(describe_run(run)))
-    with whole_file(path) as file:
-        np.savez(file, **arrays)
-
-
 def describe_run(run):
     """Return what is not an array in a run, ready for JSON."""
     return {
@@ -343,73 +403,88 @@ def describe_run(run):
         "step": run.step,
         "rng": run.rng.bit_generator.state,
         "log": run.log,
+        "recent": run.recent,
+        "hashes": run.hashes,
     }
 
 
-def load_checkpoint(path):
-    """Read what save_checkpoint wrote and return the run.
-
-    Raises FileNotFoundError, or ValueError if the file is damaged or its
-    arrays do not have the shapes that its config says.
-    """
-    if not Path(path).exists():
-        raise FileNotFoundError(f"no checkpoint at {path}; train one first")
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        about = json.loads(str(arrays.pop("about")))
-        config = ModelConfig(**about["config"])
-        run = start_run(config, TrainSettings(**about["settings"]))
-        run.rng.bit_generator.state = about["rng"]
-        run.step, run.log = about["step"], about["log"]
-    except Exception as error:  # damaged bytes can raise almost anything
-        raise ValueError(
-            f"{path} is not a whole checkpoint ({error}); use an older one"
-        ) from None
-    fill_run(run, arrays, path)
+def make_run(about):
+    """Return the run that describe_run described, but for its arrays."""
+    config = ModelConfig(**about["config"])
+    run = start_run(config, TrainSettings(**about["settings"]))
+    run.rng.bit_generator.state = about["rng"]
+    run.step, run.log = about["step"], about["log"]
+    run.recent = about.get("recent", [])
+    run.hashes = about.get("hashes", {})
+    check_about(run)
     return run
 
 
-def fill_run(run, arrays, path):
-    """Copy loaded arrays into a fresh run of the same config.
+def save_checkpoint(path, run, dtype=np.float32, optimizer=True, before=None):
+    """Write a run to one .npz file, whole or not at all.
 
-    Raises ValueError for a missing array or one of another shape.
+    The checkpoint that stood there moves to the path before, if one is
+    given. dtype float16 and optimizer=False make a small file to generate
+    from. Raises OSError, or ValueError if the run has diverged.
     """
-    wanted = {"params": named_arrays(run.params)}
-    if any(name.startswith("mean/") for name in arrays):
-        state = run.optimizer.state
-        state["step"] = run.step
-        wanted |= {"mean": state["mean"], "square": state["square"]}
-    for key, named in wanted.items():
-        for name, array in named.items():
-            loaded = arrays.get(f"{key}/{name}")
-            if loaded is None or loaded.shape != array.shape:
-                shape = "missing" if loaded is None else loaded.shape
-                raise ValueError(
-                    f"{path} does not fit its config: {key}/{name} is "
-                    f"{shape}, expected {array.shape}"
-                )
-            array[:] = loaded
+    arrays = {
+        name: array.astype(dtype)
+        for name, array in run_arrays(run, optimizer).items()
+    }
+    check_arrays(run, arrays)
+    arrays["about"] = np.array(json.dumps(describe_run(run)))
+    write_arrays(path, arrays, before)
+    run.saved = f"{path} (step {run.step})"
+
+
+def load_checkpoint(path, before=None):
+    """Read what save_checkpoint wrote and return the run.
+
+    Takes the file before, and says so, if path is missing or damaged. Raises
+    FileNotFoundError, or ValueError if there is no whole one that fits.
+    """
+    path, arrays = read_newest(path, before)
+    try:
+        run = make_run(json.loads(str(arrays["about"])))
+    except Exception as error:  # what is missing or odd can raise anything
+        raise ValueError(
+            f"{path} does not describe a run ({brief(error)}); use an older "
+            "one"
+        ) from None
+    trained = any(name.startswith("mean/") for name in arrays)
+    for name, array in run_arrays(run, trained).items():
+        check_fit(path, name, arrays.get(name), array)
+        array[:] = arrays[name]
+    run.optimizer.state["step"] = run.step if trained else 0
+    run.saved = f"{path} (step {run.step})"
+    return run
 
 
 def save_run(folder, run, tokenizer=None, **options):
-    """Write checkpoint.npz, log.csv, config.json and the tokenizer."""
+    """Write the tokenizer, checkpoint.npz, config.json and log.csv.
+
+    The checkpoint before this one stays as checkpoint-before.npz.
+    """
     folder = Path(folder)
-    save_checkpoint(folder / "checkpoint.npz", run, **options)
+    if tokenizer is not None:
+        tokenizer.save(folder / TOKENIZER)
+        run.hashes["tokenizer"] = text_fingerprint(folder / TOKENIZER)
+    newest, before = (folder / name for name in CHECKPOINTS)
+    save_checkpoint(newest, run, before=before, **options)
     about = describe_run(run)
     text = json.dumps({k: about[k] for k in ("config", "settings")}, indent=2)
     write_whole(folder / "config.json", text + "\n")
-    table = io.StringIO(newline="")
-    writer = csv.DictWriter(table, list(run.log[0]) if run.log else [])
-    writer.writeheader()
-    writer.writerows(run.log)
-    write_whole(folder / "log.csv", table.getvalue())
-    if tokenizer is not None:
-        tokenizer.save(folder / "tokenizer.tiktoken")
+    write_table(folder / "log.csv", run.log)
 
 
 def load_run(folder):
-    """Return the run and the tokenizer that save_run wrote to a folder."""
-    folder = Path(folder)
-    run = load_checkpoint(folder / "checkpoint.npz")
-    return run, BPETokenizer.load(folder / "tokenizer.tiktoken")
+    """Return the run and the tokenizer that save_run wrote to a folder.
+
+    Raises OSError, or ValueError if they do not belong together.
+    """
+    path = Path(folder) / TOKENIZER
+    run = load_checkpoint(*(Path(folder) / name for name in CHECKPOINTS))
+    tokenizer = BPETokenizer.load(path)
+    check_tokenizer(tokenizer, run.config)
+    check_same(run.hashes, "tokenizer", text_fingerprint(path), path)
+    return run, tokenizer

@@ -21,8 +21,9 @@ def layer_norm(x, weight, bias, eps=1e-5):
     x (..., C), weight (C,), bias (C,) -> out (..., C).
     Source: Ba, Kiros and Hinton 2016, section 3.
     """
-    centred = x - x.mean(axis=-1, keepdims=True)
-    variance = (centred * centred).mean(axis=-1, keepdims=True)
+    C = x.shape[-1]
+    centred = x - x.sum(axis=-1, keepdims=True) / C
+    variance = (centred * centred).sum(axis=-1, keepdims=True) / C
     rstd = 1.0 / np.sqrt(variance + eps)  # (..., 1)
     normed = centred * rstd
     return normed * weight + bias, (normed, rstd, weight)

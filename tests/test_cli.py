@@ -1,16 +1,18 @@
 """Check `python -m helpers`: each command, and each way it can go wrong."""
 
 import os
+import re
+import signal
 import socket
 import subprocess
 import sys
-from dataclasses import replace
+import warnings
 
 import numpy as np
 import pytest
 
 from helpers import __main__ as cli
-from helpers import download
+from helpers import download, tinystories, training
 from helpers.story_grammar import tell_stories
 from helpers.tinystories import (
     END_OF_TEXT,
@@ -18,7 +20,7 @@ from helpers.tinystories import (
     load_stories,
     train_bpe,
 )
-from helpers.training import load_run, train
+from helpers.training import load_run
 
 STORIES = tell_stories(60)
 SMALL = {
@@ -185,6 +187,7 @@ def test_train_writes_a_run(folder):
     path = folder / "runs" / "my-tiny"
     assert {part.name for part in path.iterdir()} == {
         "checkpoint.npz",
+        "checkpoint-before.npz",
         "config.json",
         "log.csv",
         "tokenizer.tiktoken",
@@ -206,16 +209,17 @@ def test_resume_ends_where_one_go_does(run, source, tmp_path, monkeypatch):
     command = "train", *FEW_STEPS, "--stories", source, "--folder", tmp_path
     assert run(*command, "--name", "whole")[0] == 0
 
-    def stop_early(run, *args):  # as if Ctrl-C came after step 3
-        settings = run.settings
-        run.settings = replace(settings, steps=3)
-        train(run, *args)
-        run.settings = settings
+    def step_then_press_ctrl_c(run, *args):
+        done = train_step(run, *args)
+        if run.step == 3:
+            signal.raise_signal(signal.SIGINT)
+        return done
 
-    monkeypatch.setattr(cli, "train", stop_early)
-    code, out, _ = run(*command, "--name", "parts")
+    train_step = training.train_step
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "train_step", step_then_press_ctrl_c)
+        code, out, _ = run(*command, "--name", "parts")
     assert code == 0 and "after step 3" in out
-    monkeypatch.setattr(cli, "train", train)
     same = "--stories", source, "--folder", tmp_path, "--valid-stories", 3
     code, out, _ = run("train", "--name", "parts", "--resume", *same)
     assert code == 0 and "after step 4" in out
@@ -226,26 +230,75 @@ def test_resume_ends_where_one_go_does(run, source, tmp_path, monkeypatch):
     np.testing.assert_array_equal(*weight)
 
 
+def test_resume_takes_a_lower_rate(run, source, tmp_path):
+    """What to do after a run has diverged."""
+    same = "--stories", source, "--folder", tmp_path, "--valid-stories", 3
+    assert run("train", *FEW_STEPS, *same)[0] == 0
+    changes = "--lr", 1e-5, "--max-norm", 0.5, "--steps", 5
+    code, out, _ = run("train", "--resume", *same, *changes)
+    settings = load_run(tmp_path / "runs" / "my-tiny")[0].settings
+    assert code == 0 and "after step 5" in out
+    assert (settings.lr, settings.max_norm, settings.steps) == (1e-5, 0.5, 5)
+
+
+def test_diverging_run_names_the_checkpoint_to_go_back_to(
+    run, source, tmp_path
+):
+    command = "train", *FEW_STEPS, "--stories", source, "--folder", tmp_path
+    options = "--lr", 1e4, "--steps", 60, "--warmup", 3, "--eval-every", 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        code, _, err = run(*command, *options)
+    message = err.splitlines()[-1]
+    assert code == 2 and message.startswith("error: step ")
+    found = re.search(r"go back to (.*) \(step (\d+)\) with", message)
+    loaded, _ = load_run(tmp_path / "runs" / "my-tiny")
+    assert found[1].endswith("checkpoint.npz") and loaded.step == int(found[2])
+
+
+def test_resume_with_other_stories_changes_nothing(run, folder, tmp_path):
+    path = folder / "runs" / "my-tiny"
+    other = tmp_path / "other.txt"
+    other.write_text(END_OF_TEXT.join(tell_stories(60, seed=3)))
+    before = {part: part.read_bytes() for part in path.iterdir()}
+    words = "train", "--resume", "--folder", folder, "--stories", other
+    message = error_of(run(*words, "--valid-stories", 3))
+    assert "is not what this run began with" in message
+    assert {part: part.read_bytes() for part in path.iterdir()} == before
+
+
 def test_resume_takes_more_steps_and_nothing_else(run, folder):
     source = folder / "stories.txt"
     command = "train", "--resume", "--stories", source, "--folder", folder
     message = error_of(run(*command, "--weight-decay", 0.2))
-    assert "only --steps, not weight-decay" in message
+    assert "only --steps, --lr and --max-norm, not weight-decay" in message
     message = error_of(run(*command, "--name", "none"))
     assert "no checkpoint at" in message
 
 
-def test_train_takes_what_make_data_wrote(run, source, tmp_path):
+@pytest.mark.parametrize("asked", [None, "grammar"])
+def test_train_takes_what_the_lessons_take(
+    asked, run, source, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(tinystories, "load_stories", few_of_the_grammar)
+    monkeypatch.delenv("WORKBOOK_DATA", raising=False)
+    if asked:
+        monkeypatch.setenv("WORKBOOK_DATA", asked)
     run("data", "--from", source, "--folder", tmp_path)
     command = "train", *FEW_STEPS, "--folder", tmp_path, "--name", "a"
-    assert f"54 of {tmp_path / 'tinystories'}" in run(*command)[1]
+    name = "10 of embedded grammar" if asked else "54 of TinyStories"
+    assert f"stories: {name}" in run(*command)[1]
+
+
+def few_of_the_grammar(source):
+    return STORIES[:11] if source == "grammar" else load_stories(source)
 
 
 def test_train_takes_the_grammar_without_data(run, tmp_path, monkeypatch):
-    monkeypatch.setattr(cli, "load_stories", lambda source: STORIES)
+    monkeypatch.setattr(tinystories, "load_stories", few_of_the_grammar)
     command = "train", *FEW_STEPS, "--folder", tmp_path
     code, out, _ = run(*command)
-    assert code == 0 and "stories: 54 of grammar, and 3 more" in out
+    assert code == 0 and "stories: 10 of embedded grammar, and 1 more" in out
     assert "bits per byte" in out
 
 

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
 
 ATTENTION = [
     ("linear", "out += bias", "pass", "bias forgotten"),
-    ("linear_backward", "dx = dout", "dx = -dout", "wrong sign"),
+    ("linear_backward", "dx = (drows", "dx = -(drows", "wrong sign"),
     (
         "linear_backward",
         "rows.T @ drows",
@@ -191,20 +191,20 @@ ATTENTION = [
     ),
     (
         "multi_head_attention_backward",
-        "for d in dq_dk_dv",
-        "for d in dq_dk_dv[::-1]",
+        "np.concatenate(dq_dk_dv, axis=1)",
+        "np.concatenate(dq_dk_dv[::-1], axis=1)",
         "q, k, v joined in the wrong order",
     ),
     (
         "multi_head_attention_backward",
-        "for d in dq_dk_dv",
-        "for d in 3 * dq_dk_dv[:1]",
+        "np.concatenate(dq_dk_dv, axis=1)",
+        "np.concatenate(3 * dq_dk_dv[:1], axis=1)",
         "dq used for dk and dv",
     ),
     (
         "multi_head_attention_backward",
-        "for d in dq_dk_dv",
-        "for d in 3 * [sum(dq_dk_dv) / 3]",
+        "np.concatenate(dq_dk_dv, axis=1)",
+        "np.concatenate(3 * [sum(dq_dk_dv) / 3], axis=1)",
         "dq = dk = dv, the total right",
     ),
     (
@@ -275,7 +275,7 @@ EMBEDDINGS = [
 BLOCK = [
     (
         "layer_norm",
-        "(centred * centred).mean(axis=-1, keepdims=True)",
+        "(centred * centred).sum(axis=-1, keepdims=True) / C",
         "x.var(axis=-1, ddof=1, keepdims=True)",
         "variance over C - 1",
     ),
@@ -533,7 +533,7 @@ MODEL = [
     ),
     (
         "language_model",
-        "causal_mask(ids.shape[-1]) if mask is None else mask",
+        "causal_mask(ids.shape[1]) if mask is None else mask",
         "mask",
         "no mask: the model sees the future",
     ),
@@ -720,7 +720,7 @@ OPTIMIZERS = [
     ),
     (
         "clip_grad_norm",
-        "norm > max_norm",
+        "max_norm < norm < math.inf",
         "True",
         "small gradients blown up",
     ),

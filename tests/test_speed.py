@@ -110,6 +110,23 @@ def test_blas_threads_come_back():
     assert after == before
 
 
+def test_the_last_to_leave_puts_blas_threads_back():
+    """As when the panel writes while a cell trains, in whatever order."""
+
+    def threads():
+        libraries = speed._controller().info()
+        return {b["num_threads"] for b in libraries if b["user_api"] == "blas"}
+
+    with speed._controller().limit(limits=2, user_api="blas"):
+        first, second = speed.one_blas_thread(), speed.one_blas_thread()
+        for context in (first, second):
+            context.__enter__()
+        first.__exit__(None, None, None)
+        assert threads() == {1}
+        second.__exit__(None, None, None)
+        assert threads() == {2}
+
+
 def test_keeping_memory_is_harmless_without_glibc(monkeypatch):
     monkeypatch.setattr(speed.ctypes, "CDLL", lambda name: object())
     speed.keep_freed_memory()

@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from tiktoken.load import load_tiktoken_bpe
 from tiktoken_ext import openai_public
 
-from helpers import tinystories
 from helpers.story_grammar import tell_stories
 from helpers.tinystories import (
     END_OF_TEXT,
@@ -236,20 +235,19 @@ def test_load_stories_from_the_grammar():
 
 
 def test_open_stories_takes_what_is_there(tmp_path, monkeypatch):
-    monkeypatch.setattr(tinystories, "DATA", tmp_path)
     monkeypatch.delenv("WORKBOOK_DATA", raising=False)
-    train, valid, source = open_stories()
+    train, valid, source = open_stories(tmp_path)
     assert (train, valid) == split_stories(load_stories("grammar"))
     assert "grammar" in source
     (tmp_path / "tinystories").mkdir()
     for name in ("train", "valid"):
         path = tmp_path / "tinystories" / f"{name}.txt"
         path.write_text(f"A {name} story.")
-    train, valid, source = open_stories()
+    train, valid, source = open_stories(tmp_path)
     assert (train, valid) == (["A train story."], ["A valid story."])
     assert "grammar" not in source
     monkeypatch.setenv("WORKBOOK_DATA", "grammar")
-    assert len(open_stories()[0]) > 4000
+    assert len(open_stories(tmp_path)[0]) > 4000
 
 
 def test_split_is_disjoint_deduplicated_and_deterministic():

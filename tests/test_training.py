@@ -8,6 +8,7 @@ test_mutants.py runs PROOFS on broken copies of the module.
 
 import math
 import signal
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,7 +16,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers import training
+from helpers import speed, training
+from helpers.borders import check_finite
 from helpers.language_model import (
     ModelConfig,
     cross_entropy,
@@ -307,7 +309,7 @@ def test_train_step_uses_schedule_and_clipping():
     ids, targets = rng.integers(0, 13, (2, 3, 6))
     settings = TrainSettings(lr=0.1, warmup=4, max_norm=0.05)
     run, twin = (start_run(CONFIG, settings) for _ in range(2))
-    _, grads = training.batch_loss_and_grads(ids, targets, twin.params, CONFIG)
+    _, grads = speed.batch_loss_and_grads(ids, targets, twin.params, CONFIG)
     norm = training.clip_grad_norm(grads, 0.05)
     twin.optimizer.step(grads, 0.025)
     assert norm > 0.05
@@ -374,7 +376,7 @@ N_ARRAYS = len(named_arrays(start_run(CONFIG, SETTINGS).params))
 MOMENTS = {  # where Ctrl-C may come in the step after step k
     "before the batch": (training, "sample_batch", 1),
     "before the step": (training, "train_step", 1),
-    "in the forward pass": (training, "batch_loss_and_grads", 1),
+    "in the forward pass": (training.Alone, "loss_and_grads", 1),
     "in the update": (training.Adam, "direction", N_ARRAYS),
 }
 
@@ -411,7 +413,8 @@ def test_interrupted_run_goes_on_bit_for_bit(
 
 def test_run_folder_round_trip(tmp_path):
     tokenizer = bpe_tokenizer(train_bpe("Tim sat. Tim sat.", 260))
-    run = start_run(CONFIG, SETTINGS)
+    config = replace(CONFIG, vocab_size=260)
+    run = start_run(config, SETTINGS)
     data = tokens_of(0), tokens_of(1, 30)
     training.train(run, *data, folder=tmp_path, progress=False)
     training.save_run(tmp_path, run, tokenizer)
@@ -423,16 +426,90 @@ def test_run_folder_round_trip(tmp_path):
     assert [line.split(",")[0] for line in lines[1:]] == ["4", "8", "9"]
 
 
-def test_train_writes_what_a_killed_run_needs(tmp_path, monkeypatch):
-    """A kill after step 6 leaves the checkpoint of step 4; go on there."""
-    data = tokens_of(0), tokens_of(1, 30)
-    straight = start_run(CONFIG, SETTINGS)
-    training.train(straight, *data, progress=False)
+# --- diverging ---
+
+
+class Poison(speed.Alone):
+    """Give the loss or one gradient a bad number at step k."""
+
+    def __init__(self, k, name, value):
+        self.k, self.name, self.value = k, name, value
+
+    def loss_and_grads(self, ids, targets, params, config, rng):
+        args = ids, targets, params, config, rng
+        loss, grads = speed.batch_loss_and_grads(*args)
+        self.k -= 1
+        if self.k == -1 and self.name == "loss":
+            loss = self.value
+        elif self.k == -1:
+            named_arrays(grads)[self.name].flat[-1] = self.value
+        return loss, grads
+
+
+BAD = [math.nan, math.inf, -math.inf]
+POISONS = [("loss", value) for value in BAD]
+POISONS += [("token_embedding.weight", value) for value in [*BAD, 1e30]]
+POISONS += [("blocks.1.norm2.bias", value) for value in [*BAD, 1e30]]
+
+
+@pytest.mark.parametrize("name, value", POISONS)
+def test_a_bad_number_stops_before_the_update(name, value, tmp_path):
+    data, newest = (
+        (tokens_of(0), tokens_of(1, 30)),
+        tmp_path / "checkpoint.npz",
+    )
+    run, twin = (start_run(CONFIG, SETTINGS) for _ in range(2))
+    twin.settings = replace(SETTINGS, steps=6)
+    training.train(twin, *data, progress=False)
+    twin.settings = SETTINGS
+    with pytest.raises(ValueError) as caught:
+        team = Poison(6, name, value)
+        training.train(run, *data, tmp_path, progress=False, team=team)
+    message = str(caught.value)
+    assert "\n" not in message and message.startswith("step 6: the loss is")
+    assert f"go back to {newest} (step 4) with a lower lr" in message
+    if name != "loss":
+        assert f"the gradient of {name} is NaN or too large" in message
+    assert run.step == run.optimizer.state["step"] == 6
+    for array, expected in zip(*(named_arrays(r.params) for r in (run, twin))):
+        np.testing.assert_array_equal(array, expected)
+    assert training.load_checkpoint(newest).step == 4
+
+
+def test_of_many_bad_arrays_the_last_in_the_model_is_named():
     run = start_run(CONFIG, SETTINGS)
-    with monkeypatch.context() as patch:
-        interrupt(training, "train_step", 7, patch)
-        training.train(run, *data, folder=tmp_path, progress=False)
-    loaded = training.load_checkpoint(tmp_path / "checkpoint.npz")
-    assert loaded.step == 4
-    training.train(loaded, *data, progress=False)
-    assert_same_run(loaded, straight, step=9)
+    grads = map_arrays(np.copy, run.params)
+    for name in ("token_embedding.weight", "blocks.0.norm1.bias"):
+        named_arrays(grads)[name][:] = np.nan
+    with pytest.raises(ValueError, match="blocks.0.norm1.bias is NaN.*start"):
+        check_finite(run, 1.0, math.nan, grads)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("lr", [1e3, 1e6, 1e12, 1e30])
+@pytest.mark.parametrize("norm", ["pre", "post"])
+def test_an_absurd_rate_stops_with_a_sentence(lr, norm, tmp_path):
+    settings = replace(SETTINGS, lr=lr, steps=60, eval_every=1)
+    run = start_run(replace(CONFIG, norm=norm), settings)
+    data = tokens_of(0), tokens_of(1, 30)
+    with pytest.raises(ValueError, match=r"^step \d+: .*lower lr than"):
+        training.train(run, *data, tmp_path, progress=False)
+    for path in tmp_path.glob("*.npz"):  # no bad number was saved
+        loaded = training.load_checkpoint(path)
+        arrays = named_arrays(loaded.params).values()
+        assert all(np.isfinite(array).all() for array in arrays)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_what_has_diverged_is_not_saved(tmp_path):
+    run = start_run(CONFIG, SETTINGS)
+    training.save_checkpoint(tmp_path / "c.npz", run)
+    before = (tmp_path / "c.npz").read_bytes()
+    named_arrays(run.params)["final_norm.bias"][3] = np.inf
+    sentence = r"step 0: params/final_norm.bias is not finite.*c.npz \(step 0"
+    with pytest.raises(ValueError, match=sentence):
+        training.save_checkpoint(tmp_path / "c.npz", run)
+    named_arrays(run.params)["final_norm.bias"][3] = 1e5  # above float16
+    with pytest.raises(ValueError, match=sentence):
+        training.save_checkpoint(tmp_path / "c.npz", run, dtype=np.float16)
+    assert (tmp_path / "c.npz").read_bytes() == before

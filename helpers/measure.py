@@ -1,0 +1,252 @@
+"""Measure what appendix A3 shows: python -m helpers.measure [growth] [mpi].
+
+Support code. Writes data/experiments/A3_*.csv, in about five minutes, best on
+a machine that does nothing else. One thread a process, so that two processes
+can be compared with one.
+"""
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+import time
+import tracemalloc
+from dataclasses import replace
+
+import numpy as np
+
+from helpers import DATA
+from helpers.language_model import PRESETS, init_params, loss_and_grads
+from helpers.params import named_arrays
+from helpers.safety import write_whole
+from helpers.speed import keep_freed_memory, one_blas_thread
+
+FOLDER = DATA / "experiments"
+BASE = {"T": 128, "d_model": 128, "n_layers": 2, "vocab_size": 4096, "B": 4}
+GROWTH = {
+    "T": (64, 128, 256, 512, 1024),
+    "d_model": (64, 128, 256, 512),
+    "n_layers": (1, 2, 4, 8),
+    "vocab_size": (1024, 2048, 4096, 8192, 16384),
+    "B": (1, 2, 4, 8, 16),
+}
+BYTES = [4 * 4**i for i in range(12)]  # 4 B to 16 MiB
+
+
+def write(name, rows):
+    """Write rows, dicts with the same keys, to data/experiments/name.csv."""
+    table = io.StringIO(newline="")
+    writer = csv.DictWriter(table, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_whole(FOLDER / f"{name}.csv", table.getvalue())
+    print(f"{name}.csv: {len(rows)} rows")
+
+
+def read(name):
+    """Return the rows of data/experiments/name.csv, numbers as floats."""
+    with open(FOLDER / f"{name}.csv", encoding="utf-8", newline="") as file:
+        return [
+            {key: number(value) for key, value in row.items()}
+            for row in csv.DictReader(file)
+        ]
+
+
+def number(text):
+    """Return text as a float, or as it is."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+# how a step grows
+
+
+def model(T, d_model, n_layers, vocab_size):
+    """Return a config of these sizes: heads of 32, d_ff four times wider."""
+    return replace(
+        PRESETS["small"],
+        vocab_size=vocab_size,
+        max_seq_len=T,
+        d_model=d_model,
+        n_heads=d_model // 32,
+        n_layers=n_layers,
+        d_ff=4 * d_model,
+    )
+
+
+def problem(B, T, **sizes):
+    """Return the arguments of loss_and_grads for one batch."""
+    config, rng = model(T, **sizes), np.random.default_rng(0)
+    ids = rng.integers(0, config.vocab_size, (B, T))
+    return ids, ids, init_params(config, rng), config
+
+
+def peak_bytes(function, *arguments):
+    """Return how much more memory NumPy held at most while function ran."""
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    function(*arguments)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return peak - before
+
+
+def growth(rounds=10):
+    """Time one step as one size at a time grows; keep the shortest times.
+
+    What else the machine does can only lengthen a time.
+    """
+    keep_freed_memory()
+    cases = [(name, value) for name in GROWTH for value in GROWTH[name]]
+    times = {case: [] for case in cases}
+    with one_blas_thread():
+        for _ in range(rounds):
+            for name, value in cases:
+                arguments = problem(**BASE | {name: value})
+                began = time.perf_counter()
+                loss_and_grads(*arguments)
+                times[name, value].append(time.perf_counter() - began)
+        rows = [
+            {
+                "size": name,
+                "value": value,
+                "seconds": f"{min(times[name, value]):.4g}",
+                "peak_bytes": peak_bytes(
+                    loss_and_grads, *problem(**BASE | {name: value})
+                ),
+            }
+            for name, value in cases
+        ]
+    write("A3_growth", rows)
+
+
+# several processes
+
+
+def rank_program(work, n):
+    """Do what mpi() asks for in one of the processes; rank 0 prints JSON."""
+    from mpi4py import MPI
+
+    keep_freed_memory()
+    works = {"step": time_steps, "reduce": time_reduce, "losses": find_losses}
+    found = works[work](MPI, n)
+    if MPI.COMM_WORLD.rank == 0:
+        print(json.dumps(found))
+
+
+def time_steps(MPI, B, steps=10):
+    """Return the seconds of steps on B sequences: three parts of each."""
+    from helpers.distributed import Team
+    from helpers.training import TrainSettings, make_optimizer
+
+    team, clock = Team(MPI.COMM_WORLD), time.perf_counter
+    team.workers = 1
+    ids, targets, params, config = problem(**BASE | {"B": B})
+    optimizer = make_optimizer(params, TrainSettings())
+    real, waited, found = team.sum_up, [], []
+
+    def timed(vector):
+        began = clock()
+        real(vector)
+        waited.append(clock() - began)
+
+    team.sum_up = timed
+    for _ in range(steps + 2):
+        team.comm.Barrier()
+        began = clock()
+        _, grads = team.loss_and_grads(ids, targets, params, config)
+        between = clock()
+        optimizer.step(grads)
+        update = clock() - between
+        found.append((between - began - waited[-1], waited[-1], update))
+    return found[2:]  # the first two find cold memory
+
+
+def find_losses(MPI, steps):
+    """Return the losses of the first steps of a small run, with dropout."""
+    from helpers.distributed import Team
+    from helpers.training import TrainSettings, start_run, train_step
+
+    settings = TrainSettings(steps=steps, warmup=5)
+    sizes = {"T": 64, "d_model": 64, "n_layers": 2, "vocab_size": 512}
+    run = start_run(replace(model(**sizes), dropout=0.1), settings)
+    team, found = Team(MPI.COMM_WORLD), []
+    for _ in range(steps):
+        ids, targets = run.rng.integers(0, 512, (2, 16, 64))
+        found.append(train_step(run, ids, targets, team)[0])
+    return found
+
+
+def time_reduce(MPI, n_bytes, repeats=30):
+    """Return the seconds of all-reduces of n_bytes of float32."""
+    vector, found = np.zeros(n_bytes // 4, np.float32), []
+    for _ in range(repeats + 3):
+        MPI.COMM_WORLD.Barrier()
+        began = time.perf_counter()
+        MPI.COMM_WORLD.Allreduce(MPI.IN_PLACE, vector)
+        found.append(time.perf_counter() - began)
+    return found[3:]
+
+
+def ask(N, work, n):
+    """Return what rank_program prints on N ranks."""
+    from helpers.distributed import mpiexec
+
+    command = [mpiexec(), "-n", str(N), sys.executable, "-m"]
+    command += ["helpers.measure", "--rank", work, str(n)]
+    one_thread = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        command, env=os.environ | one_thread, capture_output=True, text=True
+    )
+    if done.returncode:
+        raise OSError(f"{' '.join(command)} failed: {done.stderr.strip()}")
+    return json.loads(done.stdout)
+
+
+def mpi(rounds=8):
+    """Time steps of 1, 2 and 4 ranks in turns, and all-reduces of 2.
+
+    Keeps the shortest step of each kind, and the shortest all-reduces.
+    """
+    cases = [("strong", N, 16) for N in (1, 2, 4)]
+    cases += [("weak", N, 8 * N) for N in (1, 2, 4)]
+    found = {case: [] for case in cases}
+    for _ in range(rounds):
+        for case in cases:
+            found[case] += ask(case[1], "step", case[2])
+    n_bytes = 4 * sum(
+        a.size for a in named_arrays(problem(**BASE)[2]).values()
+    )
+    names = ("gradient", "all_reduce", "update")
+    write(
+        "A3_mpi",
+        [
+            {"scaling": kind, "ranks": N, "B": B, "gradient_bytes": n_bytes}
+            | {
+                name: f"{seconds:.4g}"
+                for name, seconds in zip(names, min(found[case], key=sum))
+            }
+            for case in cases
+            for kind, N, B in [case]
+        ],
+    )
+    write(
+        "A3_all_reduce",
+        [
+            {"bytes": n, "seconds": f"{min(ask(2, 'reduce', n)):.4g}"}
+            for n in BYTES
+        ],
+    )
+
+
+if __name__ == "__main__":
+    words = sys.argv[1:]
+    if words[:1] == ["--rank"]:
+        rank_program(words[1], int(words[2]))
+    for name, function in {"growth": growth, "mpi": mpi}.items():
+        if not words or name in words:
+            function()

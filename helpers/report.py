@@ -1,0 +1,400 @@
+"""Measure a trained run and write its report: `make report`.
+
+Support code. What needs minutes or a file from outside (losses on held-out
+stories, samples, speed) is measured into measured.json; REPORT.md and its
+figures are then written from that, the log and the checkpoint. Nothing in
+them is typed by hand.
+"""
+
+import hashlib
+import json
+import re
+import statistics
+import time
+import warnings
+from collections import defaultdict
+from dataclasses import asdict
+from itertools import product
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from helpers.generation import generate, generate_batch
+from helpers.language_model import count_params, language_model, log_softmax
+from helpers.plots import attention_weights, plot_attention, plot_losses
+from helpers.safety import whole_file, write_whole
+from helpers.scale import step_flops
+from helpers.speed import keep_freed_memory, sgemm_peak
+from helpers.tinystories import load_stories
+from helpers.training import (
+    bits_per_byte,
+    load_run,
+    start_run,
+    story_windows,
+    train_step,
+)
+
+TEMPERATURES, SEEDS = (0, 0.5, 0.8, 1.0), (1, 2)
+N_TOLD = 100  # stories told to count what goes wrong in them
+
+# Bits per byte of others on the very same file, by the start of its SHA-256.
+REFERENCES = {
+    "e52c10ebc422": {
+        "xz, primed with train.txt": 1.57,
+        "stories260K of llama2.c, 260 thousand parameters, trained on all "
+        "of TinyStories": 0.974,
+    }
+}
+
+
+def write_report(folder, files=()):
+    """Measure a run on files of held-out stories, and write its report.
+
+    Without files, what was measured before is written up once more. Returns
+    one line with the main result. Raises ValueError if nothing was measured.
+    """
+    run, tokenizer = load_run(folder)
+    path = folder / "measured.json"
+    measured = {"stories": {}}
+    if path.exists():
+        measured = json.loads(path.read_text("utf-8"))
+    for file in files:
+        stories, name = load_stories(file), Path(file).name
+        found = measure(stories, file, run, tokenizer)
+        measured["stories"][name] = found
+        if file == files[0]:
+            measured["told"] = count_mistakes(stories, run, tokenizer)
+            measured["samples"] = tell_samples(run, tokenizer)
+            measured["speed"] = measure_speed(run)
+    if not measured["stories"]:
+        raise ValueError(
+            f"{folder} has not been measured yet; name a file of held-out "
+            "stories (make report ON=FILE)"
+        )
+    write_whole(path, json.dumps(measured, indent=1) + "\n")
+    draw_figures(folder, run, tokenizer, measured)
+    report = report_text(folder.name, run, measured)
+    write_whole(folder / "REPORT.md", report)
+    return f"{folder / 'REPORT.md'}: {headline(measured)}"
+
+
+# measure
+
+
+def measure(stories, path, run, tokenizer):
+    """Return the bits per byte of a run on stories, and where they go."""
+    return {
+        "sha256": hashlib.sha256(Path(path).read_bytes()).hexdigest(),
+        "stories": len(stories),
+        "bytes": sum(len(story.encode("utf-8")) for story in stories),
+        "bits_per_byte": bits_per_byte(
+            stories, tokenizer, run.params, run.config
+        ),
+        "bits_by_kind": bits_by_kind(stories, run, tokenizer),
+    }
+
+
+def bits_by_kind(stories, run, tokenizer):
+    """Return {kind: (tokens, bits)} of all tokens of the stories."""
+    end, sums = tokenizer.end_of_text, defaultdict(lambda: [0, 0.0])
+    for story in stories:
+        ids = [end, *tokenizer.encode(story), end]
+        texts = [tokenizer.decode([i]) for i in ids]
+        bits = story_bits(ids, run.params, run.config)
+        for place in range(1, len(ids)):
+            entry = sums[kind_of(place, ids, texts, end)]
+            entry[0] += 1
+            entry[1] += float(bits[place - 1])
+    return dict(sums)
+
+
+def story_bits(ids, params, config):
+    """Return the bits each token after the first costs, (len(ids) - 1,)."""
+    bits = []
+    for window, targets in story_windows(ids, config.max_seq_len):
+        logits, _ = language_model(window[None], params, config)
+        keep = targets >= 0
+        log_probs = log_softmax(logits[0, keep].astype(np.float64))
+        rows = np.arange(len(log_probs))
+        bits.append(-log_probs[rows, targets[keep]] / np.log(2))
+    return np.concatenate(bits)
+
+
+def kind_of(place, ids, texts, end):
+    """Say what kind of token stands at a place of a story."""
+    if ids[place] == end:
+        return "the end of a story"
+    text, before = texts[place], texts[place - 1]
+    if not any(c.isalnum() for c in text):
+        return "marks and line ends"
+    if ids[place - 1] == end or before.rstrip(" ")[-1:] in '.!?"\n':
+        return "first word of a sentence"
+    if re.fullmatch(r" [A-Z][a-z]+", text):
+        again = ids[place] in ids[:place]
+        return "name, again" if again else "name, first time"
+    return "other words" if text[0] == " " else "later parts of words"
+
+
+def count_mistakes(stories, run, tokenizer):
+    """Count what goes wrong in stories told, and in as many written ones."""
+    end, config = tokenizer.end_of_text, run.config
+    told = generate_batch(
+        [[end]] * N_TOLD,
+        run.params,
+        config,
+        n_tokens=config.max_seq_len,
+        rng=np.random.default_rng(0),
+        stop_id=end,
+        temperature=0.8,
+    )
+    longest = config.max_seq_len - 2  # with room for both ends
+    ended = [tokenizer.decode(ids) for ids in told if len(ids) <= longest]
+    short = [s for s in stories if len(tokenizer.encode(s)) <= longest]
+    return {
+        "n": N_TOLD,
+        "ended": len(ended) / N_TOLD,
+        "told": habits(ended),
+        "written": habits(short[:N_TOLD]),
+    }
+
+
+def habits(texts):
+    """Return what can be counted in stories, as means or shares."""
+    words = [re.findall(r"\w+", text.lower()) for text in texts]
+    runs = [list(zip(*(w[i:] for i in range(4)))) for w in words]
+    names = [re.findall(r"(?<=[a-z,] )[A-Z][a-z]+", text) for text in texts]
+    return {
+        "words (median)": statistics.median(map(len, words)),
+        "runs of four words said before in the story, %": percent(
+            len(r) - len(set(r)) for r in runs
+        )
+        / statistics.mean(map(len, runs)),
+        "stories with a quotation left open, %": percent(
+            text.count('"') % 2 for text in texts
+        ),
+        "different names (mean)": statistics.mean(
+            len(set(found)) for found in names
+        ),
+    }
+
+
+def percent(counts):
+    """Return the mean of some counts, times 100."""
+    return 100 * statistics.mean(counts)
+
+
+def tell_samples(run, tokenizer):
+    """Return a story for each temperature and seed, as they come."""
+    end, samples = tokenizer.end_of_text, []
+    for temperature, seed in product(TEMPERATURES, SEEDS):
+        if temperature == 0 and seed != SEEDS[0]:
+            continue  # nothing is drawn
+        ids = generate(
+            [end],
+            run.params,
+            run.config,
+            n_tokens=run.config.max_seq_len,
+            rng=np.random.default_rng(seed),
+            stop_id=end,
+            temperature=temperature,
+        )
+        sample = {"temperature": temperature, "seed": seed}
+        samples.append(sample | {"text": tokenizer.decode(ids)})
+    return samples
+
+
+def measure_speed(run, seconds=20):
+    """Time training steps of a run of this kind, beside plain products."""
+    keep_freed_memory()
+    fresh, s = start_run(run.config, run.settings), run.settings
+    shape = 2, s.batch_size, s.seq_len
+    batch = fresh.rng.integers(run.config.vocab_size, size=shape)
+    times, peaks, began = [], [], time.perf_counter()
+    while len(times) < 3 or time.perf_counter() - began < seconds:
+        peaks.append(sgemm_peak())
+        start = time.perf_counter()
+        train_step(fresh, *batch)
+        times.append(time.perf_counter() - start)
+    return {
+        "seconds_per_step": statistics.median(times),
+        "gflop_per_step": step_flops(run.config, *shape[1:]) / 1e9,
+        "sgemm_gflops": max(peaks),
+    }
+
+
+# write
+
+
+def draw_figures(folder, run, tokenizer, measured):
+    """Draw losses.png, and attention.png of two heads on a story's start."""
+    save_figure(folder / "losses.png", (6, 3.5), plot_losses, run.log)
+    text = measured["samples"][0]["text"]
+    ids = [tokenizer.end_of_text, *tokenizer.encode(text)][:24]
+    texts = ["start", *(tokenizer.decode([i]) for i in ids[1:])]
+    cache = language_model(np.array([ids]), run.params, run.config)[1]
+    weights = attention_weights(cache)[:, 0]  # (n_layers, H, T, T)
+    heads = [nearest_head(weights), farthest_head(weights)]
+    titles = [f"block {layer}, head {head}" for layer, head in heads]
+    pictures = np.array([weights[head] for head in heads])
+    picture = plot_attention, pictures, texts, titles
+    save_figure(folder / "attention.png", (9, 4.4), *picture)
+
+
+def nearest_head(weights):
+    """Return (layer, head) of the head that looks most at the token before."""
+    before = np.diagonal(weights, -1, axis1=-2, axis2=-1).mean(-1)
+    return np.unravel_index(before.argmax(), before.shape)
+
+
+def farthest_head(weights):
+    """Return (layer, head) of the one that looks back farthest.
+
+    What goes to the first token counts as looking nowhere.
+    """
+    place = np.arange(weights.shape[-1])
+    distance = np.maximum(place[:, None] - place, 0) * (place > 0)
+    mean = (weights * distance).sum(-1).mean(-1)  # (n_layers, H)
+    return np.unravel_index(mean.argmax(), mean.shape)
+
+
+def save_figure(path, size, plot, *args):
+    """Write what a function of helpers.plots draws, size in inches, as PNG."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it cannot be shown here
+        plot(*args)
+    plt.gcf().set_size_inches(size)
+    with whole_file(path) as file:
+        plt.savefig(file, format="png", dpi=100)
+    plt.close()
+
+
+def headline(measured):
+    """Return the main result in one line."""
+    name, found = next(iter(measured["stories"].items()))
+    return (
+        f"{found['bits_per_byte']:.3f} bits per byte on {name} "
+        f"({found['stories']:,} stories, {found['bytes']:,} bytes)"
+    )
+
+
+def report_text(name, run, measured):
+    """Return REPORT.md."""
+    parts = [
+        f"# The run `{name}`",
+        "Written by `make report` from the files in this folder.",
+        about_model(run),
+        "## Result",
+        about_losses(measured),
+        "![Loss on training text and on held-out stories.](losses.png)",
+        table(
+            ["step", "tokens", "train loss", "valid loss", "minutes"],
+            [
+                [
+                    f"{row['step']:,}",
+                    f"{row['tokens']:,}",
+                    f"{row['train_loss']:.3f}",
+                    f"{row['valid_loss']:.3f}",
+                    f"{row['seconds'] / 60:.1f}",
+                ]
+                for row in run.log[:: -max(1, len(run.log) // 10)][::-1]
+            ],
+        ),
+        "Losses are in nats per token.",
+        about_time(run, measured),
+        "## What it gets wrong",
+        about_kinds(measured),
+        about_mistakes(measured),
+        "## Attention",
+        "The head that looks most at the token before, and the one that "
+        "looks back farthest (the first token, where a head rests, not "
+        "counted), on the start of the first sample.",
+        "![Attention weights of two heads.](attention.png)",
+        "## Samples",
+        "The first story of each setting and seed, uncut.",
+        *map(sample_text, measured["samples"]),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def about_model(run):
+    """Return the tables of the model and of the settings."""
+    counted = {"parameters": f"{count_params(run.params):,}"}
+    rows = counted | asdict(run.config) | asdict(run.settings)
+    return table(["setting", "value"], [[k, v] for k, v in rows.items()])
+
+
+def about_losses(measured):
+    """Return the bits per byte on each file, beside those of others."""
+    rows = []
+    for name, found in measured["stories"].items():
+        size = f"{found['stories']:,} stories, {found['bytes']:,} bytes"
+        bits = f"**{found['bits_per_byte']:.3f} bits per byte**"
+        rows.append([f"`{name}` ({size})", "this run", bits])
+        others = REFERENCES.get(found["sha256"][:12], {})
+        rows += [["", k, f"{v:.3f} bits per byte"] for k, v in others.items()]
+    return table(["held-out stories", "who", "cost"], rows) + (
+        "\n\nEvery story is scored from its start, and its end is scored "
+        "too; bytes are those of the text."
+    )
+
+
+def about_time(run, measured):
+    """Return a paragraph on tokens, time and speed."""
+    last, found = run.log[-1], measured["speed"]
+    tokens = run.settings.batch_size * run.settings.seq_len
+    step, peak = found["seconds_per_step"], found["sgemm_gflops"]
+    return (
+        f"{last['tokens']:,} tokens in {last['seconds'] / 60:.0f} minutes, "
+        f"{last['tokens'] / last['seconds']:,.0f} tokens per second. "
+        f"Measured for this report, a step alone takes {step:.2f} s: "
+        f"{tokens / step:,.0f} tokens per second, "
+        f"{found['gflop_per_step'] / step:.0f} GFLOP/s, which is "
+        f"{found['gflop_per_step'] / step / peak:.0%} of the "
+        f"{peak:.0f} GFLOP/s of a plain matrix product in the same minute."
+    )
+
+
+def about_kinds(measured):
+    """Return the table of what kinds of tokens cost."""
+    found = next(iter(measured["stories"].values()))["bits_by_kind"]
+    total = sum(bits for _, bits in found.values())
+    rows = [
+        [kind, f"{n:,}", f"{bits / n:.2f}", f"{bits / total:.1%}"]
+        for kind, (n, bits) in sorted(
+            found.items(), key=lambda item: -item[1][1] / item[1][0]
+        )
+    ]
+    heads = ["kind of token", "tokens", "bits each", "share of all bits"]
+    return "What it pays for each kind of token:\n\n" + table(heads, rows)
+
+
+def about_mistakes(measured):
+    """Return the table of habits, told stories beside written ones."""
+    found = measured["told"]
+    rows = [
+        [habit, f"{found['told'][habit]:.1f}", f"{value:.1f}"]
+        for habit, value in found["written"].items()
+    ]
+    return (
+        f"Of {found['n']} stories told at temperature 0.8, "
+        f"{found['ended']:.0%} came to an end within the model's reach. "
+        "These, beside held-out stories that are no longer:\n\n"
+        + table(["", "told", "held out"], rows)
+    )
+
+
+def sample_text(sample):
+    """Return a sample as a quotation under its setting."""
+    lines = [line for line in sample["text"].splitlines() if line.strip()]
+    quoted = "\n>\n".join(f"> {line}" for line in lines)
+    return (
+        f"**Temperature {sample['temperature']}, seed {sample['seed']}**"
+        f"\n\n{quoted}"
+    )
+
+
+def table(heads, rows):
+    """Return a table in Markdown."""
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)

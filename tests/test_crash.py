@@ -1,0 +1,647 @@
+"""A run survives whatever ends it, and goes on as if nothing had been.
+
+    python tests/test_crash.py random 50 [SEED]
+    python tests/test_crash.py every
+
+train a small model by the command line, kill it with SIGKILL, at random
+moments or before every single call by which a save reaches the disk, and
+resume it. After each kill the checkpoint must be one that a run which nobody
+stopped passes through, bit for bit, and no older than the last that was saved.
+"""
+
+import contextlib
+import json
+import os
+import random
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+import pytest
+from jupyter_client.manager import start_new_kernel
+
+from helpers import DATA, SHIPPED, safety, training
+from helpers import __main__ as cli
+from helpers.language_model import ModelConfig
+from helpers.params import named_arrays
+from helpers.safety import fingerprint, read_arrays, write_arrays
+from helpers.story_grammar import tell_stories
+from helpers.tinystories import END_OF_TEXT, bpe_tokenizer, train_bpe
+from helpers.training import CHECKPOINTS, TrainSettings, load_run, start_run
+
+OPTIONS = {
+    "vocab-size": 300,
+    "d-model": 16,
+    "n-heads": 2,
+    "n-layers": 1,
+    "d-ff": 16,
+    "dropout": 0.1,
+    "seq-len": 16,
+    "batch-size": 2,
+    "steps": 12,
+    "eval-every": 1,  # save after each step
+    "warmup": 2,
+    "valid-stories": 1,
+}
+NEWEST, BEFORE = CHECKPOINTS
+needs_fork = pytest.mark.skipif(
+    not hasattr(os, "fork"), reason="Windows makes no copies of a process"
+)
+
+
+# --- the command line, killed ---
+
+
+def write_stories(folder):
+    text = END_OF_TEXT.join(tell_stories(20))
+    (folder / "stories.txt").write_text(text, encoding="utf-8")
+
+
+def command(folder, name, **changes):
+    """Return the words that begin a run, or go on with it."""
+    begun = any((folder / "runs" / name / c).exists() for c in CHECKPOINTS)
+    options = {"valid-stories": 1} if begun else OPTIONS | changes
+    return [
+        "train",
+        *("--resume" if begun else "--force", "--name", name),
+        *("--folder", str(folder), "--stories", str(folder / "stories.txt")),
+        *(f"--{option}={value}" for option, value in options.items()),
+    ]
+
+
+def state(run):
+    """Return a fingerprint of all that decides how a run goes on."""
+    rows = [{k: v for k, v in r.items() if k != "seconds"} for r in run.log]
+    about = training.describe_run(run) | {"log": rows}
+    arrays = {"about": np.array(json.dumps(about, sort_keys=True))}
+    for key in ("mean", "square"):
+        arrays |= {
+            f"{key} {n}": a for n, a in run.optimizer.state[key].items()
+        }
+    return fingerprint(arrays | named_arrays(run.params))
+
+
+def load(folder, name):
+    """Return the run of a folder, or None if it has never been saved."""
+    with contextlib.suppress(FileNotFoundError):
+        return load_run(folder / "runs" / name)[0]
+
+
+def straight_states(folder, **changes):
+    """Train without a stop; return {step: state} of each save."""
+    states = {None: None}
+
+    def save_and_note(folder, run, *args):
+        save(folder, run, *args)
+        states[run.step] = state(run)
+
+    save = training.save_run
+    training.save_run = cli.save_run = save_and_note
+    assert cli.main(command(folder, "straight", **changes)) == 0
+    training.save_run = cli.save_run = save
+    return states
+
+
+def in_child(task):
+    """Run a task in a copy of this process; return its id."""
+    if pid := os.fork():
+        return pid
+    code = 99
+    try:
+        with open(os.devnull, "w") as nowhere:
+            sys.stdout = sys.stderr = nowhere
+            code = task()
+    finally:
+        os._exit(code)
+
+
+def exit_code(pid):
+    """Wait for a child; return its exit code, -9 if it was killed."""
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def train_slowly(words, pipe, rng):
+    """Train; write each step that was saved to a pipe.
+
+    The calls by which a save reaches the disk take longer, so that many
+    kills fall between them.
+    """
+
+    def pause(*_):
+        time.sleep(rng.uniform(0, 0.003))
+
+    def replace_slowly(*paths, replace=os.replace):
+        pause(), replace(*paths), pause()
+
+    def save_and_tell(folder, run, *args, save=training.save_run):
+        save(folder, run, *args)
+        os.write(pipe, f"{run.step} ".encode())
+
+    os.fsync, os.replace = pause, replace_slowly
+    training.save_run = cli.save_run = save_and_tell
+    return cli.main(words)
+
+
+def kill_after(seconds, words, rng):
+    """Train in a child and kill it; return its exit code and what it saved."""
+    reading, writing = os.pipe()
+    child_rng = random.Random(rng.random())
+    pid = in_child(lambda: train_slowly(words, writing, child_rng))
+    os.close(writing)
+    end, told = time.perf_counter() + seconds, [b"-"]
+    while told[-1] and (left := end - time.perf_counter()) > 0:
+        if select.select([reading], [], [], left)[0]:
+            told.append(os.read(reading, 4096))  # nothing: the child is done
+    os.kill(pid, signal.SIGKILL)
+    while told[-1]:
+        told.append(os.read(reading, 4096))
+    os.close(reading)
+    return exit_code(pid), [int(s) for s in b"".join(told)[1:].split()]
+
+
+def kill_at_random(folder, n_kills, seed):
+    """Kill and resume; count kills, exact resumes and lost checkpoints."""
+    rng, chains, newest = random.Random(seed), count(), -1
+    counts = dict.fromkeys(("kills", "exact", "lost", "finished"), 0)
+    os.fsync = lambda _: None  # what a killed process wrote stays, even so
+    began = time.perf_counter()
+    states = straight_states(folder)
+    longest, name = 0.6 * (time.perf_counter() - began), "run"
+    while counts["kills"] < n_kills:
+        words = command(folder, name)
+        code, told = kill_after(rng.uniform(0, longest), words, rng)
+        newest, run = max([newest, *told]), load(folder, name)
+        step = run.step if run else None
+        exact = (state(run) if run else None) == states[step]
+        counts["kills"] += code == -signal.SIGKILL
+        counts["exact"] += code == -signal.SIGKILL and exact
+        counts["lost"] += (-1 if step is None else step) < newest
+        assert code in (0, -signal.SIGKILL) and exact
+        if step == OPTIONS["steps"]:  # all the way: begin another
+            counts["finished"] += 1
+            name, newest = f"run-{next(chains)}", -1
+    partials = sum(1 for _ in folder.rglob("*.partial"))
+    return counts | {"in a write": partials}
+
+
+def train_to_call(n, words):
+    """Train; die before the n-th call by which files reach the disk."""
+    calls = count(1)
+
+    def deadly(call):
+        def function(*args):
+            if next(calls) == n:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return call(*args)
+
+        return function
+
+    os.fsync, os.replace = deadly(os.fsync), deadly(os.replace)
+    return cli.main(words)
+
+
+def kill_at_every_call(folder):
+    """Kill once before each call, and resume; count as kill_at_random."""
+    os.fsync = lambda _: None
+    states = straight_states(folder, steps=2)
+    counts, newest = (
+        dict.fromkeys(("kills", "exact", "lost", "between"), 0),
+        -1,
+    )
+    for n in count(1):
+        name = f"run-{n}"
+        words = command(folder, name, steps=2)
+        code = exit_code(in_child(lambda n=n, w=words: train_to_call(n, w)))
+        if code == 0:
+            return counts
+        run = load(folder, name)
+        step = run.step if run else None
+        counts["lost"] += (-1 if step is None else step) < newest
+        newest = -1 if step is None else step  # a later kill saves no less
+        counts["between"] += not (folder / "runs" / name / NEWEST).exists()
+        exact = (state(run) if run else None) == states[step]
+        assert cli.main(command(folder, name, steps=2)) == 0
+        counts["kills"] += code == -signal.SIGKILL
+        counts["exact"] += exact and state(load(folder, name)) == states[2]
+
+
+def in_a_process_of_its_own(*words):
+    """Run this file as a program; return what it counted."""
+    words = [sys.executable, __file__, *words]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@needs_fork
+def test_fifty_kills_at_random_lose_nothing():
+    counts = in_a_process_of_its_own("random", "50", "7")
+    assert counts["kills"] == counts["exact"] == 50 and counts["lost"] == 0
+    assert counts["finished"] >= 1 and counts["in a write"] >= 1
+
+
+@needs_fork
+def test_a_kill_before_any_call_loses_nothing():
+    counts = in_a_process_of_its_own("every")
+    assert counts["kills"] == counts["exact"] >= 30 and counts["lost"] == 0
+    assert counts["between"] >= 2
+
+
+# --- stopped by hand ---
+
+CONFIG = ModelConfig(300, 16, d_model=16, n_heads=2, n_layers=1, d_ff=16)
+LONG = TrainSettings(steps=10**6, batch_size=2, seq_len=16, eval_every=10**6)
+SHORT = replace(LONG, steps=6, eval_every=2, warmup=2)
+TOKENS = np.random.default_rng(0).integers(0, 300, 400).astype(np.uint16)
+VALID = TOKENS[:50]
+TOKENIZER = bpe_tokenizer(train_bpe(" ".join(tell_stories(20)), 300))
+
+
+def test_ctrl_c_saves_what_there_is(tmp_path):
+    """As a person presses it, in a terminal, far from the next row."""
+    write_stories(tmp_path)
+    far = {"steps": 10**6, "eval-every": 10**6}
+    words = command(tmp_path, "run", **far)
+    child = subprocess.Popen(
+        [sys.executable, "-u", "-m", "helpers", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+    )
+    said = ""
+    while "loss=" not in said:  # the first step is done
+        assert (piece := child.stdout.read(1)), said
+        said += piece
+    child.send_signal(getattr(signal, "CTRL_BREAK_EVENT", signal.SIGINT))
+    said += child.communicate(timeout=60)[0]
+    run, _ = load_run(tmp_path / "runs" / "run")
+    assert child.returncode == 0 and run.step > 0
+    assert f"stopped after step {run.step}" in said
+    assert len(run.recent) == run.step and not run.log
+
+
+TRAIN_IN_A_CELL = """
+import numpy as np
+from helpers.language_model import ModelConfig
+from helpers.training import TrainSettings, start_run, train
+tokens = np.arange(400, dtype=np.uint16) % 300
+config = ModelConfig(300, 16, d_model=16, n_heads=2, n_layers=1, d_ff=16)
+run = start_run(config, TrainSettings(10**6, 2, 16, eval_every=10**6))
+print("training", flush=True)
+log = train(run, tokens, tokens[:50], {folder!r}, progress=False)
+print("returned", log, run.step)
+"""
+
+
+def test_the_stop_button_of_jupyterlab_saves_what_there_is(tmp_path):
+    manager, client = start_new_kernel()
+    said = ""
+
+    def hear(message):
+        nonlocal said
+        said += message["content"].get("text", "")
+        if "training" in said and "stopped" not in said:
+            time.sleep(0.5)
+            manager.interrupt_kernel()
+
+    try:
+        reply = client.execute_interactive(
+            TRAIN_IN_A_CELL.format(folder=str(tmp_path)),
+            output_hook=hear,
+            timeout=60,
+        )
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+    assert reply["content"]["status"] == "ok", said
+    run = training.load_checkpoint(tmp_path / NEWEST)
+    assert f"stopped after step {run.step};" in said and run.step > 0
+    assert f"returned [] {run.step}" in said
+
+
+# --- what a checkpoint belongs to ---
+
+
+def saved_run(folder, settings=SHORT):
+    """Train to the end and save; return the run."""
+    run = start_run(CONFIG, settings)
+    training.save_run(folder, run, TOKENIZER)
+    training.train(run, TOKENS, VALID, folder, progress=False)
+    return run
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def refuses(call, *words):
+    """Return whether a call raises ValueError with these words."""
+    with pytest.raises((ValueError, OSError)) as caught:
+        call()
+    message = str(caught.value)
+    assert "\n" not in message
+    assert not [word for word in words if word not in message], message
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    "data, word",
+    [
+        ((TOKENS[::-1], VALID), "the array tokens"),
+        ((TOKENS[:-1], VALID), "the array tokens"),
+        ((TOKENS, VALID[1:]), "the array valid_tokens"),
+        ((TOKENS.astype(np.int64), VALID), "the array tokens"),
+    ],
+)
+def test_other_data_is_refused(data, word, tmp_path):
+    saved_run(tmp_path)
+    before = contents(tmp_path)
+    run, _ = load_run(tmp_path)
+    run.settings = replace(run.settings, steps=9)
+    refuses(
+        lambda: training.train(run, *data, tmp_path, progress=False),
+        word,
+        "is not what this run began with",
+        "start a new run",
+    )
+    assert run.step == 6 and contents(tmp_path) == before
+
+
+def test_another_tokenizer_is_refused(tmp_path):
+    saved_run(tmp_path)
+    other = train_bpe(" ".join(tell_stories(20, seed=1)), 300)
+    bpe_tokenizer(other).save(tmp_path / training.TOKENIZER)
+    before = contents(tmp_path)
+    what = "tokenizer.tiktoken (fingerprint"
+    refuses(lambda: load_run(tmp_path), what, "is not what this run began")
+    assert contents(tmp_path) == before
+
+
+def test_a_tokenizer_of_another_size_is_refused(tmp_path):
+    saved_run(tmp_path)
+    bpe_tokenizer(train_bpe("", 290)).save(tmp_path / training.TOKENIZER)
+    refuses(lambda: load_run(tmp_path), "257 tokens and the model 300")
+
+
+def test_line_ends_do_not_matter_to_the_tokenizer(tmp_path):
+    saved_run(tmp_path)
+    path = tmp_path / training.TOKENIZER
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    load_run(tmp_path)  # as git on Windows checks it out
+
+
+def test_the_log_goes_on_too(tmp_path):
+    """Interrupted between two rows, the next row is the same."""
+    straight = saved_run(tmp_path / "straight")
+    run = start_run(CONFIG, SHORT)
+    for _ in range(3):
+        sizes = SHORT.batch_size, SHORT.seq_len
+        batch = training.sample_batch(TOKENS, *sizes, run.rng)
+        run.recent.append(training.train_step(run, *batch))
+        if run.step == 2:
+            training.add_row(run, VALID, 0.0)
+    training.save_run(tmp_path / "stopped", run, TOKENIZER)
+    run, _ = load_run(tmp_path / "stopped")
+    training.train(run, TOKENS, VALID, progress=False)
+    for row, expected in zip(run.log, straight.log, strict=True):
+        assert row | {"seconds": 0} == expected | {"seconds": 0}
+
+
+def test_the_shipped_run_loads():
+    run, tokenizer = load_run(DATA / "runs" / SHIPPED)
+    assert tokenizer.vocab_size == run.config.vocab_size
+    assert run.step == run.settings.steps
+
+
+# --- the last two checkpoints ---
+
+
+def test_the_one_before_is_the_row_before(tmp_path):
+    run = saved_run(tmp_path)
+    steps = [training.load_checkpoint(tmp_path / c).step for c in CHECKPOINTS]
+    assert steps == [6, 4] and state(load_run(tmp_path)[0]) == state(run)
+
+
+def spoil(path, rng):
+    """Damage a file as a bad disk or a hurried hand may."""
+    content = bytearray(path.read_bytes())
+    place = rng.randrange(len(content))
+    kind = rng.choice(["flip", "flip", "flip", "cut", "insert", "zeros"])
+    if kind == "flip":
+        content[place] ^= 1 << rng.randrange(8)
+    elif kind == "cut":
+        del content[place:]
+    elif kind == "insert":
+        content[place:place] = rng.randbytes(rng.randrange(1, 9))
+    else:
+        end = min(place + 512, len(content))
+        content[place:end] = bytes(end - place)
+    path.write_bytes(content)
+    return kind
+
+
+def test_any_damage_is_noticed_or_harmless(tmp_path):
+    """400 spoiled files; what still loads must be the same run."""
+    run, path, rng = saved_run(tmp_path), tmp_path / NEWEST, random.Random(5)
+    whole, noticed = path.read_bytes(), 0
+    for _ in range(400):
+        kind = spoil(path, rng)
+        damaged = path.read_bytes()
+        try:
+            loaded = training.load_checkpoint(path)
+            assert state(loaded) == state(run), kind
+        except ValueError as error:
+            assert "use an older one" in str(error)
+            noticed += 1
+        assert path.read_bytes() == damaged
+        path.write_bytes(whole)
+    assert noticed > 300
+
+
+def test_the_older_is_used_and_kept(tmp_path, capsys):
+    """A damaged newest one never takes the place of the one before."""
+    saved_run(tmp_path)
+    (tmp_path / NEWEST).write_bytes(b"")
+    run, _ = load_run(tmp_path)
+    said = capsys.readouterr().err
+    assert run.step == 4 and said.count("\n") == 1
+    assert f"{NEWEST} is not a whole checkpoint (" in said
+    assert said.startswith(NEWEST) and f", so {BEFORE} is used" in said
+
+    older, replaced = (tmp_path / BEFORE).read_bytes(), os.replace
+    moved = []
+
+    def note(old, new):
+        assert (tmp_path / BEFORE).read_bytes() == older
+        moved.append(Path(new).name)
+        replaced(old, new)
+
+    os.replace = note
+    try:
+        training.save_run(tmp_path, run)
+    finally:
+        os.replace = replaced
+    assert BEFORE not in moved and load_run(tmp_path)[0].step == 4
+
+
+def test_two_damaged_ones_are_said(tmp_path):
+    saved_run(tmp_path)
+    for name in CHECKPOINTS:
+        (tmp_path / name).write_bytes(b"PK")
+    before = contents(tmp_path)
+    refuses(lambda: load_run(tmp_path), NEWEST, "not a whole checkpoint")
+    assert contents(tmp_path) == before
+
+
+def test_force_leaves_nothing_of_the_old_run(tmp_path):
+    write_stories(tmp_path)
+    assert cli.main(command(tmp_path, "run", steps=3)) == 0
+    words = command(tmp_path, "other", steps=1)
+    assert cli.main([w.replace("other", "run") for w in words]) == 0
+    folder = tmp_path / "runs" / "run"
+    steps = [training.load_checkpoint(folder / c).step for c in CHECKPOINTS]
+    assert steps == [1, 0]
+
+
+# --- a disk that is full, a folder that is locked ---
+
+
+def no_room(monkeypatch, device="/dev/full"):
+    """Let files be opened for writing where nothing can be written."""
+
+    def open_full(path, mode):
+        Path(path).touch()
+        return open(device, mode)
+
+    monkeypatch.setattr(safety, "open", open_full, raising=False)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only on Linux")
+def test_full_disk_stops_with_a_sentence(tmp_path, monkeypatch):
+    saved_run(tmp_path)
+    before = contents(tmp_path)
+    run, _ = load_run(tmp_path)
+    run.settings = replace(run.settings, steps=9)
+    no_room(monkeypatch)
+    error = refuses(
+        lambda: training.train(run, TOKENS, VALID, tmp_path, progress=False),
+        NEWEST,
+        "No space left on device",
+        "what stood there stays; make room",
+    )
+    assert isinstance(error, OSError) and contents(tmp_path) == before
+    assert run.step == 8  # and the model keeps what it has learned
+
+
+def test_disk_full_at_any_byte(tmp_path):
+    resource = pytest.importorskip("resource")
+    run = saved_run(tmp_path)
+    before, limits = contents(tmp_path), resource.getrlimit(RLIMIT)
+    size, rng = len(before[NEWEST]), random.Random(3)
+    for n_bytes in [0, 1, size - 1, *rng.choices(range(size), k=40)]:
+        resource.setrlimit(RLIMIT, (n_bytes, limits[1]))
+        try:
+            error = refuses(
+                lambda: training.save_run(tmp_path, run), "make room"
+            )
+        finally:
+            resource.setrlimit(RLIMIT, limits)
+        assert isinstance(error, OSError)
+        assert contents(tmp_path) == before
+
+
+RLIMIT = 1  # resource.RLIMIT_FSIZE, the largest file
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "getuid") or os.getuid() == 0,
+    reason="nothing is locked for root, nor in this way on Windows",
+)
+def test_locked_folder(tmp_path):
+    run = saved_run(tmp_path)
+    before = contents(tmp_path)
+    tmp_path.chmod(0o555)
+    try:
+        refuses(
+            lambda: training.save_run(tmp_path, run),
+            "Permission denied",
+            "choose a folder that can be written to",
+        )
+        assert load_run(tmp_path)[0].step == 6  # reading needs no more
+    finally:
+        tmp_path.chmod(0o755)
+    assert contents(tmp_path) == before
+
+
+def test_writes_reach_the_disk_before_the_name(tmp_path, monkeypatch):
+    """A power cut: the bytes first, then the name, then the folder."""
+    calls = []
+
+    def note(name):
+        call = getattr(os, name)
+
+        def function(*args):
+            calls.append(name)
+            return call(*args)
+
+        monkeypatch.setattr(os, name, function)
+
+    note("fsync"), note("replace")
+    write_arrays(tmp_path / "a.npz", {"x": np.ones(3)})
+    folder_too = ["fsync"] if os.name == "posix" else []
+    assert calls == ["fsync", "replace", *folder_too]
+
+
+def test_two_may_write_the_same_file(tmp_path):
+    """As two JupyterLabs may: the file is one or the other, never a mix."""
+    path, problems = tmp_path / "a.npz", []
+
+    def write(value):
+        try:
+            for _ in range(20):
+                write_arrays(path, {"x": np.full(20_000, value)})
+                found = read_arrays(path)["x"]
+                assert np.all(found == found[0])
+        except Exception as error:
+            problems.append(error)
+
+    threads = [threading.Thread(target=write, args=(v,)) for v in (1, 2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not problems and [p.name for p in tmp_path.iterdir()] == ["a.npz"]
+
+
+def test_what_kills_leave_is_swept_up(tmp_path):
+    old, new = (tmp_path / f"a.npz.{n}.partial" for n in (1, 2))
+    other = tmp_path / "b.npz.1.partial"
+    for path in (old, new, other):
+        path.write_text("half")
+    for path in (old, other):
+        os.utime(path, (0, 0))
+    write_arrays(tmp_path / "a.npz", {"x": np.ones(3)})
+    assert not old.exists() and new.exists() and other.exists()
+
+
+def main(kind, n_kills="50", seed="0"):
+    """Kill as often as asked, and print what was counted."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        write_stories(folder)
+        if kind == "every":
+            return print(json.dumps(kill_at_every_call(folder)))
+        print(json.dumps(kill_at_random(folder, int(n_kills), int(seed))))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
