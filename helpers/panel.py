@@ -1,49 +1,25 @@
 """Play with a trained model: a prompt, some settings, the text as it comes.
 
-Used in notebooks/07_generation.ipynb.
+Used in notebooks/07_generation.ipynb and, as a page, in panel.ipynb.
 """
 
-import html
 import sys
 import threading
 import time
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from weakref import WeakSet
 
 import ipywidgets as widgets
 import numpy as np
 
 from helpers.borders import check_tokenizer
-from helpers.generation import sample_steps
+from helpers.panel_writer import WIDE, Writer, slider
 from helpers.speed import one_blas_thread
 
 UPDATE_EVERY = 0.05  # seconds; a browser cannot keep up with every token
-N_BARS = 10
-MAX_TOP_K = 100
-WIDE = {"style": {"description_width": "7em"}, "layout": {"width": "auto"}}
-
-# Colours come from JupyterLab's theme where there is one.
-STYLE = """<style>
-.story-panel .story {
-  line-height: 1.5; min-height: 18.5em; padding: 8px 12px;
-  white-space: pre-wrap; overflow-wrap: anywhere;
-  border: 1px solid var(--jp-border-color1, #bdbdbd); border-radius: 4px;
-}
-.story-panel .bars {
-  display: grid; grid-template-columns: 7em auto 4em; gap: 0 8px;
-  align-items: center; line-height: 1.7;
-}
-.story-panel .bars p { grid-column: 1 / -1; margin: 6px 8px; }
-.story-panel .bars code {
-  overflow: hidden; text-align: right; text-overflow: ellipsis;
-  white-space: pre; background: none; color: inherit;
-}
-.story-panel .bars div {
-  height: 12px; min-width: 1px; opacity: 0.5;
-  background: var(--jp-brand-color1, #1976d2);
-}
-.story-panel .bars span { text-align: right; }
-.story-panel .bars .drawn { font-weight: bold; opacity: 1; }
-</style>"""
+WRAP = {"flex_flow": "row wrap", "grid_gap": "4px 16px"}
+GRID = "repeat(auto-fit, minmax(260px, 1fr))"
 
 _panels = WeakSet()
 
@@ -63,190 +39,191 @@ def sampling_panel(params, config, tokenizer, prompt="Once upon a time"):
 
 
 class SamplingPanel(widgets.VBox):
-    """Show controls, the story and the probabilities of the next token.
+    """Show controls and a story, or two with settings of their own.
 
     The controls are attributes, so a cell can use the panel as a hand does:
     panel.seed.value = 1; panel.generate.click(); panel.wait(); panel.text.
     """
 
     def __init__(self, params, config, tokenizer, prompt):
-        self.params, self.config, self.tokenizer = params, config, tokenizer
-        self.text = ""
+        self.first = Writer(params, config, tokenizer)
+        self.second = Writer(params, config, tokenizer, " B", 1.2)
+        self.running = False
         # JupyterLab can run the callbacks of two controls side by side
-        self._lock = threading.RLock()
-        self._stopping, self._idle = threading.Event(), threading.Event()
-        self._idle.set()
-        self._make_controls(prompt)
-        self._make_displays()
-        super().__init__(self._rows(), layout={"max_width": "900px"})
+        self._turn, self._stopping = threading.Condition(), threading.Event()
+        self._make_controls(prompt, config.max_seq_len)
+        super().__init__(self._rows(), layout={"max_width": "1000px"})
         self.add_class("story-panel")
         self._connect()
-        self._show(prompt, [])
-        self._preview()
+        self._compare()
+        self._read()
 
     def __repr__(self):
         return "SamplingPanel: open this notebook in JupyterLab to use it"
 
     @property
-    def running(self):
-        """Tell whether a story is being written."""
-        return not self._idle.is_set()
+    def writers(self):
+        """Return the writers at work: one, or two that are compared."""
+        return [self.first, self.second][: 1 + self.compare.value]
+
+    @property
+    def text(self):
+        """Return what the first writer wrote."""
+        return self.first.text
+
+    @property
+    def status(self):
+        """Return what the first writer says about its story."""
+        return self.first.status
 
     def wait(self, timeout=None):
         """Wait, at most timeout seconds; return whether the story is done."""
-        return self._idle.wait(timeout)
+        with self._turn:
+            return self._turn.wait_for(lambda: not self.running, timeout)
 
-    def _make_controls(self, prompt):
-        self.prompt = widgets.Textarea(prompt, description="prompt", **WIDE)
-        most = self.config.max_seq_len
-        self.temperature = slider("temperature", 0.8, 0, 2, step=0.05)
+    def _make_controls(self, prompt, most):
+        self.temperature, self.top_k, self.top_p = self.first.controls
+        self.prompt = widgets.Text(prompt, description="prompt", **WIDE)
         self.length = slider("length", min(200, most), 1, most)
-        self.top_k = slider("top-k (0: off)", 0, 0, MAX_TOP_K)
-        self.top_p = slider("top-p (1: off)", 1, 0.05, 1, step=0.05)
         self.seed = widgets.BoundedIntText(
             0, min=0, max=2**31 - 1, description="seed", **WIDE
         )
-        self.generate = widgets.Button(
-            description="Generate", icon="play", button_style="primary"
+        self.colour = widgets.Dropdown(
+            options=["nothing", "surprise", "attention"],
+            description="colour by",
+            **WIDE,
         )
-        self.stop = widgets.Button(
-            description="Stop", icon="stop", disabled=True
+        self.generate = button("Generate", "play", button_style="primary")
+        self.go_on = button("Continue", "step-forward")
+        self.stop = button("Stop", "stop", disabled=True)
+        self.compare = widgets.Checkbox(
+            description="compare two settings", indent=False
         )
-
-    def _make_displays(self):
-        self.status = widgets.HTML()
-        self.story = widgets.HTML(layout={"flex": "3 1 340px"})
-        self.bars = widgets.HTML(layout={"flex": "2 1 280px"})
 
     def _rows(self):
-        settings = [
-            self.temperature,
-            self.length,
-            self.top_k,
-            self.top_p,
-            self.seed,
-            widgets.HBox([self.generate, self.stop]),
-        ]
-        columns = "repeat(auto-fit, minmax(340px, 1fr))"
+        controls = [*self.first.controls, *self.second.controls]
+        controls += [self.length, self.seed, self.colour]
+        buttons = [self.generate, self.go_on, self.stop, self.compare]
         return [
-            widgets.HTML(STYLE, layout={"display": "none"}),
             self.prompt,
-            widgets.GridBox(
-                settings, layout={"grid_template_columns": columns}
-            ),
-            self.status,
-            widgets.HBox(
-                [self.story, self.bars], layout={"flex_flow": "row wrap"}
-            ),
+            widgets.GridBox(controls, layout={"grid_template_columns": GRID}),
+            widgets.HBox(buttons, layout=WRAP | {"align_items": "center"}),
+            widgets.HBox([self.first.view, self.second.view], layout=WRAP),
         ]
 
     def _connect(self):
-        self.generate.on_click(self._start)
+        self.generate.on_click(lambda _: self._start(again=True))
+        self.go_on.on_click(lambda _: self._start(again=False))
         self.stop.on_click(lambda _: self._stopping.set())
-        for control in (self.prompt, self.temperature, self.top_k, self.top_p):
-            control.observe(self._preview, "value")
+        self.prompt.on_msg(self._entered)
+        self.prompt.observe(self._read, "value")
+        self.colour.observe(self._refresh, "value")
+        self.compare.observe(self._compare, "value")
+        for writer in (self.first, self.second):
+            writer.view.on_msg(partial(self._picked, writer))
+            for control in writer.controls:
+                control.observe(self._refresh, "value")
 
-    def _settings(self):
-        return {
-            "temperature": self.temperature.value,
-            "top_k": self.top_k.value or None,
-            "top_p": self.top_p.value,
-        }
-
-    def _preview(self, _=None):
-        """Show what may follow the prompt, unless a story is being written."""
-        with self._lock:
+    def _refresh(self, _=None):
+        """Show what may follow, unless a story is being written."""
+        with self._turn:
             if not self.running:
-                self._attempt(self._show_first)
+                for writer in self.writers:
+                    writer.attempt(writer.look)
+                self._show()
 
-    def _start(self, _):
-        """Write a story with the settings of now, unless one is on its way."""
-        with self._lock:
-            if self.running:
-                return
-            self._idle.clear()
-        self._stopping.clear()
-        self.generate.disabled, self.stop.disabled = True, False
-        settings = self._settings() | {
+    def _compare(self, _=None):
+        """Show the second writer and its settings, or hide them."""
+        display = None if self.compare.value else "none"
+        for widget in (*self.second.controls, self.second.view):
+            widget.layout.display = display
+        self._refresh()
+
+    def _read(self, _=None):
+        """Take a new prompt; a story on its way starts over."""
+        if self.running and not self._stopping.is_set():
+            return self._start(again=True)
+        with self._when_idle():
+            for writer in (self.first, self.second):
+                writer.attempt(writer.read, self.prompt.value)
+            self._refresh()
+
+    def _entered(self, _, message, __):
+        """Generate when Enter is pressed in the prompt."""
+        if message.get("event") == "submit":
+            self.generate.click()
+
+    def _picked(self, writer, _, message, __):
+        """Do what the reader picked in the view of a writer."""
+        kind, *numbers = message["pick"].split()
+        if kind == "stop":
+            return self._stopping.set()
+        pick = getattr(writer, f"pick_{kind}")
+        with nullcontext() if kind == "head" else self._when_idle():
+            writer.attempt(pick, *map(int, numbers))
+            self._refresh()
+
+    @contextmanager
+    def _when_idle(self):
+        """Stop what is being written, wait for its end, hold the turn."""
+        with self._turn:
+            while self.running:
+                self._stopping.set()
+                self._turn.wait()
+            yield
+
+    def _start(self, again):
+        """Write behind the prompt, or go on; with the settings of now."""
+        with self._when_idle():
+            self._stopping.clear()
+            self.running, self.stop.disabled = True, False
+            tasks = [
+                partial(w.begin, self._settings(w), self.prompt.value, again)
+                for w in self.writers
+            ]
+            run_in_thread(self._write, list(zip(self.writers, tasks)))
+
+    def _settings(self, writer):
+        return writer.settings() | {
             "n_tokens": self.length.value,
             "rng": np.random.default_rng(self.seed.value),
-            "stop_id": self.tokenizer.end_of_text,
+            "stop_id": writer.tokenizer.end_of_text,
         }
-        run_in_thread(self._finish, self.prompt.value, settings)
 
-    def _finish(self, prompt, settings):
+    def _write(self, tasks):
         try:
-            self._attempt(self._write, prompt, settings)
+            ready = [
+                writer for writer, begin in tasks if writer.attempt(begin)
+            ]
+            with one_blas_thread():  # two only get in each other's way here
+                self._take_turns(ready)
         finally:
-            self.generate.disabled, self.stop.disabled = False, True
-            self._idle.set()
+            with self._turn:
+                self.running, self.stop.disabled = False, True
+                self._turn.notify_all()
+                self._show()
 
-    def _attempt(self, task, *args):
-        """Run a task; an error becomes a sentence below the buttons."""
-        try:
-            task(*args)
-        except Exception as error:
-            self.bars.value = ""
-            self._say(str(error) or type(error).__name__)
+    def _take_turns(self, writers):
+        """Let each write a token, again and again, until all have ended."""
+        due = 0
+        while writers and not self._stopping.is_set():
+            writers = [w for w in writers if w.attempt(w.step)]
+            began = time.perf_counter()
+            if began >= due:
+                self._show()
+                now = time.perf_counter()
+                due = now + max(UPDATE_EVERY, 3 * (now - began))
+        for writer in writers:
+            writer.end("stopped after")
 
-    def _ids(self, prompt):
-        return [self.tokenizer.end_of_text, *self.tokenizer.encode(prompt)]
-
-    def _show_first(self):
-        ids = self._ids(self.prompt.value)
-        steps = sample_steps(ids, self.params, self.config, **self._settings())
-        title = "Probabilities of the next token"
-        self.bars.value = bars_html(title, next(steps)[1], self.tokenizer)
-        self._say("press Generate to write a story")
-
-    def _write(self, prompt, settings):
-        self._show(prompt, [])
-        new, probs, due, start = [], None, 0, time.perf_counter()
-        ids = self._ids(prompt)
-        steps = sample_steps(ids, self.params, self.config, **settings)
-        with one_blas_thread():  # two only get in each other's way here
-            for token, probs in steps:
-                new.append(token)
-                if self._stopping.is_set():
-                    break
-                if time.perf_counter() >= due:
-                    self._show(prompt, new, probs)
-                    due = time.perf_counter() + UPDATE_EVERY
-        speed = len(new) / (time.perf_counter() - start)
-        self._show(prompt, new, probs)
-        ending = self._ending(len(ids), len(new), settings["n_tokens"])
-        self._say(f"{ending} ({speed:,.0f} tokens per second)")
-
-    def _ending(self, n_prompt, n, n_tokens):
-        if self._stopping.is_set():
-            return f"stopped after {count(n)}"
-        if n == n_tokens:
-            return f"reached the length of {count(n)}"
-        if n_prompt + n == self.config.max_seq_len:
-            return f"reached max_seq_len after {count(n)}"
-        return f"the story ended after {count(n)}"
-
-    def _show(self, prompt, new, probs=None):
-        """Show the story so far and the step that led to its last token."""
-        self.text = self.tokenizer.decode(new)
-        self.story.value = story_html(prompt, self.text)
-        if new:
-            token = new[-1]
-            drawn = visible(self.tokenizer.decode([token]))
-            title = f"Token {len(new)}: drew {drawn} ({probs[token]:.1%})"
-            self.bars.value = bars_html(title, probs, self.tokenizer, token)
-            self._say(f"{count(len(new))} so far")
-
-    def _say(self, sentence):
-        self.status.value = html.escape(sentence)
+    def _show(self):
+        for writer in self.writers:
+            writer.show(self.colour.value)
 
 
-def slider(description, value, low, high, step=1):
-    """Return a slider: of integers if step is 1, of decimals if not."""
-    kind = widgets.IntSlider if step == 1 else widgets.FloatSlider
-    return kind(
-        value, min=low, max=high, step=step, description=description, **WIDE
-    )
+def button(description, icon, **options):
+    """Return a button."""
+    return widgets.Button(description=description, icon=icon, **options)
 
 
 def run_in_thread(task, *args):
@@ -257,34 +234,3 @@ def run_in_thread(task, *args):
         threading.Thread(target=task, args=args, daemon=True).start()
     except RuntimeError:  # Pyodide has no threads
         task(*args)
-
-
-def count(n):
-    """Say how many tokens."""
-    return f"{n} token" if n == 1 else f"{n} tokens"
-
-
-def visible(text):
-    """Return text with its spaces, newlines and odd characters visible."""
-    return repr(text)[1:-1].replace(" ", "␣")
-
-
-def story_html(prompt, text):
-    """Return the story with its prompt marked."""
-    prompt, text = html.escape(prompt), html.escape(text)
-    return f'<div class="story"><b>{prompt}</b>{text}</div>'
-
-
-def bars_html(title, probs, tokenizer, drawn=None):
-    """Return up to N_BARS likely tokens as bars; mark the one drawn."""
-    bars = [f"<p>{html.escape(title)}</p>"]
-    for i in np.argsort(-probs, kind="stable")[:N_BARS]:
-        if probs[i] > 0:
-            token = html.escape(visible(tokenizer.decode([i])))
-            mark = ' class="drawn"' if i == drawn else ""
-            bars.append(
-                f"<code{mark}>{token}</code>"
-                f'<div{mark} style="width: {probs[i]:.1%}"></div>'
-                f"<span>{probs[i]:.1%}</span>"
-            )
-    return f'<div class="bars">{"".join(bars)}</div>'

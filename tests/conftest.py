@@ -9,8 +9,13 @@ settings.register_profile(
 settings.load_profile("house")
 
 
+def pytest_addoption(parser):
+    """Let --screenshots DIR keep what the browser showed."""
+    parser.addoption("--screenshots", metavar="DIR")
+
+
 def pytest_terminal_summary(terminalreporter):
-    """Say how many deliberate mistakes the checks caught."""
+    """Say how many mistakes were caught and how many inputs were answered."""
 
     def count(outcome):
         reports = terminalreporter.stats.get(outcome, [])
@@ -20,4 +25,17 @@ def pytest_terminal_summary(terminalreporter):
         missed = count("failed")
         terminalreporter.write_line(
             f"mutants: {caught - missed} of {caught} mistakes caught"
+        )
+
+    properties = [
+        value
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        if getattr(report, "when", "") == "teardown"
+        for name, value in report.user_properties
+        if name == "fuzzed"
+    ]
+    if fuzzed := sum(properties):
+        terminalreporter.write_line(
+            f"fuzz: {fuzzed:,} inputs, each got a result or one clear sentence"
         )

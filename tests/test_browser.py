@@ -1,0 +1,497 @@
+"""Use the panel of lesson 07 as a reader does: in a browser, by hand.
+
+A JupyterLab on this machine, a copy of the lesson, and Chromium. Without
+Chromium the tests are skipped; where CI is set they fail instead.
+`--screenshots DIR` keeps the pictures they take.
+"""
+
+import contextlib
+import json
+import os
+import re
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell
+from playwright.sync_api import expect, sync_playwright
+
+NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
+PATIENCE = 180  # seconds; a busy machine is no failure
+expect.set_options(timeout=1000 * PATIENCE)
+NAMES = ["chromium", "chromium-browser", "google-chrome", "chrome"]
+CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
+MISSING = "no Chromium here: apt-get install chromium"
+if CHROMIUM is None and not os.environ.get("CI"):
+    pytest.skip(MISSING, allow_module_level=True)
+
+OPTIONS = [
+    "--no-sandbox",  # it needs rights that a container does not have
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-dev-shm-usage",
+    "--disable-gpu",
+    "--no-first-run",
+]
+LESSON = "07_generation.ipynb"
+WINDOW = {"width": 1440, "height": 1000}
+NO_NEWS = {"fetchNews": "false", "checkForUpdates": False}
+ALL_CELLS = {"windowingMode": "none"}  # also those that are out of sight
+STATUS = "> p:not([data-old])"
+MARKUP = "<b>bold</b> & <img src=x onerror=alert(1)>"
+
+# A larger model's pace, so that there is time to look and to press Stop, and
+# a value between two steps of its slider. Later a cell of ours takes it back.
+SLOWER = """
+import time
+from helpers import panel_writer
+
+quick_steps, changes = panel_writer.sample_steps, []
+
+
+def slow_steps(*args, **settings):
+    for step in quick_steps(*args, **settings):
+        time.sleep(0.05)
+        yield step
+
+
+panel_writer.sample_steps = slow_steps
+panel.temperature.value, panel.length.value = 0.777, 200
+panel.temperature.observe(changes.append, "value")
+"""
+QUICK_AGAIN = "panel_writer.sample_steps = quick_steps; print(changes)"
+
+# How many times lighter or darker is the text than what lies behind it?
+CONTRAST = """panel => {
+  const context = new OffscreenCanvas(1, 1).getContext("2d");
+  const over = (colour, below) => {
+    context.clearRect(0, 0, 1, 1);
+    context.fillStyle = colour;
+    context.fillRect(0, 0, 1, 1);
+    const [r, g, b, a] = context.getImageData(0, 0, 1, 1).data;
+    return [r, g, b].map((c, i) => (c * a + below[i] * (255 - a)) / 255);
+  };
+  const behind = e => {
+    const below = e.parentElement ? behind(e.parentElement) : [255, 255, 255];
+    return over(getComputedStyle(e).backgroundColor, below);
+  };
+  const light = rgb => rgb
+    .map(c => c / 255)
+    .map(c => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0.05);
+  const hasText = e => [...e.childNodes].some(
+    n => n.nodeType === 3 && n.data.trim());
+  return [...panel.querySelectorAll("*")]
+    .filter(e => hasText(e) && e.checkVisibility() && !e.closest("[disabled]"))
+    .map(e => {
+      const back = behind(e), front = over(getComputedStyle(e).color, back);
+      const [low, high] = [light(front), light(back)].sort((a, b) => a - b);
+      return [high / low, e.textContent.trim()];
+    });
+}"""
+
+# Write down when what was shown, and when a button was pressed.
+RECORD = """panel => {
+  window.seen = [];
+  window.pressed = 0;
+  const look = () => window.seen.push([
+    performance.now(),
+    panel.querySelector(".story").textContent.length,
+    panel.querySelector(".panel-view > p").textContent]);
+  new MutationObserver(look).observe(panel, {childList: true, subtree: true});
+  panel.addEventListener(
+    "click", () => { window.pressed = performance.now(); }, true);
+  look();
+}"""
+FORGET = """panel => panel.querySelectorAll(".panel-view > p").forEach(
+  p => { p.dataset.old = ""; })"""
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Start Chromium, with an empty profile of its own."""
+    assert CHROMIUM, MISSING
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=OPTIONS
+        )
+        yield browser
+        browser.close()
+
+
+@contextlib.contextmanager
+def server(folder, *command):
+    """Run a Jupyter server on a free port; yield its address and token."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    token = secrets.token_hex(16)
+    own = {
+        "JUPYTER_CONFIG_DIR": folder / "config",
+        "JUPYTER_RUNTIME_DIR": folder / "runtime",
+        "JUPYTERLAB_SETTINGS_DIR": folder / "settings",
+        "JUPYTERLAB_WORKSPACES_DIR": folder / "workspaces",
+        "IPYTHONDIR": folder / "ipython",
+        "JUPYTER_TOKEN": token,
+    }
+    with open(folder / "server.log", "w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *command, "--no-browser", f"--port={port}"],
+            cwd=folder,
+            env=os.environ | {name: str(value) for name, value in own.items()},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        address = f"http://127.0.0.1:{port}"
+        wait_for(address, process, folder / "server.log")
+        yield address, token
+    finally:
+        end(process)
+
+
+def wait_for(address, process, log):
+    """Wait until a server answers, whatever it says."""
+    end_of_patience = time.monotonic() + PATIENCE
+    while process.poll() is None and time.monotonic() < end_of_patience:
+        try:
+            urllib.request.urlopen(address, timeout=5).close()
+            return
+        except urllib.error.HTTPError:
+            return
+        except OSError:
+            time.sleep(0.1)
+    pytest.fail(f"the server did not start:\n{log.read_text()[-2000:]}")
+
+
+def end(process):
+    """End a server and the kernels it started."""
+    for how in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, how)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(10)
+
+
+@pytest.fixture(scope="module")
+def page(browser, tmp_path_factory):
+    """Open lesson 07 in JupyterLab and run all of its cells."""
+    folder = tmp_path_factory.mktemp("lab")
+    keep_settings(folder, "apputils-extension/notification", NO_NEWS)
+    keep_settings(folder, "notebook-extension/tracker", ALL_CELLS)
+    copy_lesson(folder / "notebooks")
+    lab = server(folder, "jupyterlab", "--allow-root", "notebooks")
+    with lab as (address, token), browser.new_page(viewport=WINDOW) as page:
+        page.set_default_timeout(1000 * PATIENCE)
+        page.hosts, page.dialogs = set(), []
+        page.on("request", lambda r: page.hosts.add(urlsplit(r.url).netloc))
+        page.on("dialog", lambda d: (page.dialogs.append(d), d.dismiss()))
+        page.goto(f"{address}/lab/tree/{LESSON}?token={token}")
+        expect(page.get_by_text("Python 3 (ipykernel) | Idle")).to_be_visible()
+        menu(page, "Run", "Run All Cells")
+        slower = page.locator(".jp-CodeCell").filter(has_text="slow_steps")
+        number = slower.locator(".jp-InputPrompt")
+        expect(number).to_have_text(re.compile(r"\[\d+\]:"))
+        yield page
+
+
+def keep_settings(folder, plugin, settings):
+    """Write settings of JupyterLab."""
+    path = folder / f"settings/@jupyterlab/{plugin}.jupyterlab-settings"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(settings))
+
+
+def copy_lesson(folder):
+    """Write the lesson without outputs, and two cells of ours behind it."""
+    shutil.copytree(NOTEBOOKS / "figures", folder / "figures")
+    lesson = nbformat.read(NOTEBOOKS / LESSON, as_version=4)
+    for cell in lesson.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    lesson.cells += map(new_code_cell, [SLOWER, ""])
+    nbformat.write(lesson, folder / LESSON)
+
+
+def menu(page, *path):
+    """Click through the menus."""
+    page.click(f'.lm-MenuBar-itemLabel:text-is("{path[0]}")')
+    for item in path[1:]:
+        page.click(f'.lm-Menu-itemLabel:text-is("{item}")')
+
+
+class Panel:
+    """The panel on a page, and what a reader does with it."""
+
+    def __init__(self, page):
+        self.page = page
+        self.box = page.locator(".story-panel")
+        self.prompt = self.box.get_by_label("prompt")
+        self.colour = self.box.get_by_label("colour by")
+        self.compare = self.box.get_by_label("compare two settings")
+        self.view = self.box.locator(".panel-view").first
+        self.status = self.view.locator(STATUS)
+        self.story = self.view.locator(".story")
+        self.title = self.view.locator(".right > p")
+        self.bars = self.view.locator(".bars [data-pick]")
+
+    def press(self, name):
+        """Press a button; the status is then what is shown after that."""
+        self.box.evaluate(FORGET)
+        self.button(name).click()
+
+    def button(self, name):
+        return self.box.get_by_role("button", name=name)
+
+    def generate(self):
+        """Press Generate and wait for the end of the story."""
+        self.press("Generate")
+        self.ended()
+
+    def ended(self, view=None):
+        status = (view or self.view).locator(STATUS)
+        expect(status).to_contain_text("tokens per second")
+
+    def token(self, place):
+        return self.view.locator(f'[data-pick="token {place}"]')
+
+    def text(self):
+        return self.story.text_content().removesuffix("▏")
+
+    def slider(self, name):
+        """Return the handle of a slider, and its number."""
+        box = self.box.locator(f'.widget-slider:has(label:text-is("{name}"))')
+        return box.locator(".noUi-handle"), box.locator(".widget-readout")
+
+    def focused(self, selector):
+        """Say whether what has the focus is, or is in, such an element."""
+        return self.page.evaluate(
+            "s => !!document.activeElement.closest(s)", selector
+        )
+
+    def tab_to(self, selector):
+        """Press Tab until such an element has the focus."""
+        for _ in range(20):
+            self.page.keyboard.press("Tab")
+            if self.focused(selector):
+                return
+        pytest.fail(f"Tab does not lead to {selector}")
+
+
+@pytest.fixture
+def panel(page):
+    """Return the panel with nothing running and the first settings."""
+    panel = Panel(page)
+    panel.box.scroll_into_view_if_needed()
+    panel.prompt.press("Escape")
+    expect(panel.button("Stop")).to_be_disabled()
+    panel.colour.select_option("nothing")
+    panel.compare.set_checked(False)
+    for prompt in ("", "Once upon a time"):  # a change starts over
+        panel.prompt.fill(prompt)
+        expect(panel.story).to_have_text(f"{prompt}▏")
+    expect(panel.status).to_have_text("press Generate to write a story")
+    return panel
+
+
+@pytest.fixture
+def keep(request, tmp_path):
+    """Return a function that keeps a picture of the panel."""
+    folder = Path(request.config.getoption("screenshots") or tmp_path)
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def keep(panel, name):
+        panel.page.mouse.move(0, 0)
+        panel.box.screenshot(path=folder / f"{name}.png")
+
+    return keep
+
+
+def test_lesson_runs(page):
+    kinds = "vnd.jupyter.error", "vnd.jupyter.stderr"
+    for kind in kinds:
+        output = page.locator(f'[data-mime-type="application/{kind}"]')
+        assert output.all_inner_texts() == []
+    assert page.get_by_text("it wrote something: True").count() == 1
+    assert page.hosts <= {urlsplit(page.url).netloc, ""}  # "": data in place
+
+
+def test_text_streams(panel):
+    panel.box.evaluate(RECORD)
+    panel.press("Generate")
+    panel.page.wait_for_function("new Set(seen.map(s => s[1])).size > 3")
+    lengths = [length for _, length, _ in panel.page.evaluate("seen")]
+    assert lengths == sorted(lengths)
+
+
+def test_stop_within_a_second(panel):
+    def seconds():
+        panel.press("Generate")
+        expect(panel.status).to_contain_text("so far")
+        panel.press("Stop")
+        expect(panel.status).to_contain_text("stopped after")
+        pressed, seen = panel.page.evaluate("[pressed, seen]")
+        return (seen[-1][0] - pressed) / 1000
+
+    panel.box.evaluate(RECORD)
+    assert min(seconds() for _ in range(3)) < 1
+
+
+def test_keyboard_alone(panel):
+    keyboard = panel.page.keyboard
+    panel.prompt.focus()
+    keyboard.press("Control+a")
+    keyboard.type("One day")
+    keyboard.press("Enter")
+    expect(panel.status).to_contain_text("so far")
+    expect(panel.story).to_contain_text("One day")
+    keyboard.press("Escape")
+    expect(panel.status).to_contain_text("stopped after")
+    assert panel.text().startswith("One day")
+    panel.tab_to(".story")
+    keyboard.press("ArrowLeft")
+    keyboard.press("Enter")
+    expect(panel.title).to_contain_text("Token ")
+    assert panel.focused(".story")
+    panel.tab_to(".bars")
+    keyboard.press("ArrowDown")
+    keyboard.press("Enter")
+    expect(panel.title).to_have_text("Probabilities of the next token")
+    assert panel.focused(".bars")
+
+
+def test_the_browser_changes_no_value(page):
+    """A slider rounds what it is given; the panel has done so before it."""
+    expect(Panel(page).slider("temperature")[1]).to_have_text("0.80")
+    cell = page.locator(".jp-CodeCell").last
+    cell.locator(".cm-content").fill(QUICK_AGAIN)
+    page.keyboard.press("Control+Enter")
+    expect(cell.locator(".jp-OutputArea-output")).to_have_text("[]")
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "back"),
+    [
+        ("temperature", "ArrowRight", "ArrowLeft"),
+        ("top-k (0: off)", "ArrowRight", "ArrowLeft"),
+        ("top-p (1: off)", "Home", "End"),
+        ("length", "ArrowLeft", "ArrowRight"),
+    ],
+)
+def test_slider_moves_by_keyboard(panel, name, key, back):
+    handle, number = panel.slider(name)
+    number_before = number.inner_text()
+    bars_before = panel.bars.all_inner_texts()
+    handle.press(key)
+    expect(number).not_to_have_text(number_before)
+    if name != "length":
+        expect(panel.bars).not_to_have_text(bars_before)
+    handle.press(back)
+
+
+def test_go_back_and_choose_another(panel, keep):
+    panel.generate()
+    panel.token(12).click()
+    expect(panel.title).to_contain_text("Token 12: ")
+    kept = panel.text()
+    other = panel.view.locator('.bars [aria-selected="false"]').first
+    wanted = other.locator("code").inner_text()
+    other.click()
+    expect(panel.title).to_have_text("Probabilities of the next token")
+    assert panel.token(12).text_content() == wanted.replace("␣", " ")
+    assert panel.token(14).count() == 0
+    beginning = panel.text()
+    assert kept.startswith(beginning.removesuffix(wanted.replace("␣", " ")))
+    panel.press("Continue")
+    panel.ended()
+    assert panel.text().startswith(beginning)
+    assert len(panel.text()) > len(beginning)
+    keep(panel, "chosen")
+
+
+def test_markup_stays_text(panel):
+    panel.prompt.fill(MARKUP)
+    expect(panel.story).to_contain_text(MARKUP)
+    panel.generate()
+    assert panel.text().startswith(MARKUP)
+    assert panel.box.locator(".story b, .story img").count() == 0
+    assert panel.page.dialogs == []
+
+
+def test_colours_have_numbers(panel, keep):
+    panel.generate()
+    panel.colour.select_option("surprise")
+    token = panel.token(10)
+    expect(token).to_have_attribute("title", re.compile(r"^\d+\.\d%$"))
+    keep(panel, "surprise")
+    panel.colour.select_option("attention")
+    expect(token).to_have_attribute("title", re.compile(r"^weight \d"))
+    heads = panel.view.locator(".heads [data-pick]")
+    expect(heads.first).to_have_attribute("aria-selected", "true")
+    before = panel.story.inner_html()
+    heads.nth(3).click()
+    expect(heads.nth(3)).to_have_attribute("aria-selected", "true")
+    assert panel.story.inner_html() != before
+    keep(panel, "attention")
+
+
+def test_two_settings_side_by_side(panel, keep):
+    panel.compare.check()
+    second = panel.box.locator(".panel-view").nth(1)
+    panel.generate()
+    panel.ended(second)
+    assert second.locator(".story").text_content() != panel.text() + "▏"
+    panel.colour.select_option("surprise")
+    expect(second.locator("[data-level]").first).to_be_visible()
+    keep(panel, "compare")  # notebooks/figures/panel.png is this picture
+    names = ["top-k (0: off)", "top-k B (0: off)"]
+    for view, name in zip((panel.view, second), names):
+        panel.slider(name)[0].press("ArrowRight")
+        expect(view.locator(".bars [data-pick]")).to_have_count(1)
+    panel.generate()
+    panel.ended(second)
+    assert second.locator(".story").text_content() == panel.text() + "▏"
+    for name in names:
+        panel.slider(name)[0].press("ArrowLeft")
+
+
+@pytest.mark.parametrize("theme", ["Dark", "Light"])
+def test_readable(panel, keep, theme):
+    menu(panel.page, "Settings", "Theme", f"JupyterLab {theme}")
+    light = str(theme == "Light").lower()
+    body = panel.page.locator("body")
+    expect(body).to_have_attribute("data-jp-theme-light", light)
+    panel.generate()
+    for colour in ("surprise", "attention"):
+        panel.colour.select_option(colour)
+        expect(panel.token(10)).to_have_attribute("title", re.compile("%"))
+        keep(panel, f"{theme}-{colour}")
+        pale = [
+            (round(ratio, 2), text)
+            for ratio, text in panel.box.evaluate(CONTRAST)
+            if ratio < 4.5
+        ]
+        assert pale == []
+
+
+def test_voila_serves_the_panel(browser, tmp_path, keep):
+    shutil.copy(NOTEBOOKS / "panel.ipynb", tmp_path)
+    voila = server(tmp_path, "voila", "panel.ipynb")
+    with voila as (address, token), browser.new_page(viewport=WINDOW) as page:
+        page.set_default_timeout(1000 * PATIENCE)
+        page.goto(f"{address}/?token={token}")
+        panel = Panel(page)
+        panel.generate()
+        assert len(panel.text()) > len("Once upon a time")
+        keep(panel, "voila")
