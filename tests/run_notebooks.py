@@ -2,7 +2,7 @@
 
     python tests/run_notebooks.py [01 02 ...]
 
-Without names all of notebooks/[0A]*.ipynb. A notebook is written when all its
+Without names all of notebooks/*.ipynb. A notebook is written when all its
 cells have run; one that fails stays as it is.
 """
 
@@ -24,7 +24,7 @@ def main(names, folder=NOTEBOOKS):
     """Run notebooks whose names begin so, or all; return the exit code."""
     paths = [
         path
-        for path in sorted(folder.glob("[0A]*.ipynb"))
+        for path in sorted(folder.glob("*.ipynb"))
         if not names or path.name.startswith(tuple(names))
     ]
     if not paths:

@@ -22,6 +22,7 @@ LESSONS = {  # in their order: the notebook and the module it builds
     "05_tinystories": "tinystories",
     "06_training": "training",
     "07_generation": "generation",
+    "A3_scale": "scale",
 }
 ORDER = list(LESSONS.values())
 NOTEBOOKS = {p.stem: p for p in sorted(ROOT.glob("notebooks/*.ipynb"))}
@@ -121,7 +122,8 @@ def test_cells_are_short(name):
 
 @every_lesson
 def test_number_of_cells(name):
-    assert 45 <= len(read(name).cells) <= 70
+    most = 78 if name == "06_training" else 70  # 06 also shows the speed
+    assert 45 <= len(read(name).cells) <= most
 
 
 # one notebook, one module
@@ -136,8 +138,10 @@ def test_builds_all_of_its_module(name):
 
 @every_notebook
 def test_builds_nothing_of_another_module(name):
-    for module in set(ORDER) - {LESSONS.get(name)}:
-        assert not set(definitions(MODULES[module])) & set(built_in(name))
+    own = LESSONS.get(name)  # may have a name that another has: evaluate
+    built = set(built_in(name)) - set(definitions(MODULES.get(own, "")))
+    for module in set(ORDER) - {own}:
+        assert not set(definitions(MODULES[module])) & built
 
 
 @every_lesson
