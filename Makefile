@@ -2,6 +2,7 @@
 
 PYTHON ?= python3.13 python3.12 python3.11 python3
 PRESET ?= tiny
+FUZZ ?= 100000
 
 venv := .venv/bin/python
 ready := .venv/ready
@@ -10,11 +11,11 @@ no_news := {"disabledExtensions": \
     {"@jupyterlab/apputils-extension:announcements": true}}
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab run exercises progress test data train bench lint \
-    format clean
+.PHONY: help setup lab panel run exercises progress test data train grammar \
+    report fuzz environments bench lint format clean
 
 help:  ## say this
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s%s\n", $$1, $$2}' \
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-13s%s\n", $$1, $$2}' \
 	    Makefile
 
 setup: $(ready)  ## install into .venv (PYTHON=python3.12 to choose one)
@@ -47,6 +48,9 @@ lab: .venv/looked  ## open the notebooks in JupyterLab (LAB_ARGS=...)
 	@test -e data/tinystories/train.txt || $(venv) -m helpers data || true
 	@touch $@
 
+panel: $(ready)  ## serve the panel of lesson 07 as a page of its own
+	@$(venv) -m voila notebooks/panel.ipynb $(PANEL_ARGS)
+
 run: $(ready)  ## run the lessons in place (LESSONS="01 02"), tell a story
 	@WORKBOOK_DATA=grammar $(venv) tests/run_notebooks.py $(LESSONS)
 	@$(venv) -m helpers generate --seed 1
@@ -61,15 +65,33 @@ progress: $(ready)  ## run what is filled in, show how far (LESSONS="01 02")
 test: lint  ## check style, every cell's output, and what cells cannot show
 	@WORKBOOK_DATA=grammar HF_HUB_OFFLINE=1 \
 	    OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
-	    $(venv) -m pytest -q --durations=5 -n 2 --dist loadscope \
+	    $(venv) -m pytest -q -rs --durations=5 -n 2 --dist loadscope \
 	    --nbval --nbval-current-env notebooks tests
 
 data: $(ready)  ## fetch TinyStories, or take them FROM=file
-	@$(venv) -m helpers data $(if $(FROM),--from "$(FROM)") $(DATA_ARGS)
+	@$(venv) -m helpers data $(if $(FROM),--from $(FROM)) $(DATA_ARGS)
 
 train: $(ready)  ## train a model (PRESET=small NAME=... TRAIN_ARGS=...)
 	@$(venv) -m helpers train --preset $(PRESET) \
 	    $(if $(NAME),--name "$(NAME)") $(TRAIN_ARGS)
+
+grammar: $(ready)  ## train tiny on the story grammar, close to its entropy
+	@$(venv) -m helpers train --preset tiny --name my-grammar \
+	    --stories grammar --vocab-size 1024 --seq-len 144 --lr 5e-3 \
+	    --windows stories --decay linear --final 0.02 --steps 4500 \
+	    --eval-every 500
+
+report: $(ready)  ## write a run's report (RUN=..., ON="FILE" measures it)
+	@$(venv) -m helpers report $(if $(RUN),--run "$(RUN)") \
+	    $(if $(ON),--on $(ON))
+
+fuzz: $(ready)  ## send odd input to every border, for long (FUZZ=100000)
+	@FUZZ=$(FUZZ) WORKBOOK_DATA=grammar HF_HUB_OFFLINE=1 \
+	    OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
+	    $(venv) -m pytest -q --durations=5 -n 2 --dist load tests/test_fuzz.py
+
+environments: $(ready)  ## try it where it was not made (PLACES="odd-folder")
+	@$(venv) tests/environments.py $(PLACES)
 
 bench: $(ready)  ## time a step against PyTorch's (BENCH_ARGS="--json FILE")
 	@$(venv) tests/bench.py $(BENCH_ARGS)

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -64,19 +65,28 @@ def numpy_step(config, params, ids, targets):
     return lambda: train_step(run, ids, targets)[0]
 
 
+def torch_linear(x, p):
+    """Return x @ weight + bias."""
+    import torch.nn.functional as F
+
+    return F.linear(x, p["weight"].T, p["bias"])
+
+
+def torch_norm(x, p):
+    """Return the layer norm over the last axis."""
+    import torch.nn.functional as F
+
+    return F.layer_norm(x, x.shape[-1:], p["weight"], p["bias"])
+
+
 def torch_forward(ids, params, config):
     """Return logits of the pre-norm model, written for speed in torch."""
     import torch.nn.functional as F
 
-    def lin(x, p):
-        return F.linear(x, p["weight"].T, p["bias"])
-
-    def norm(x, p):
-        return F.layer_norm(x, x.shape[-1:], p["weight"], p["bias"])
-
     def heads(x):
         return x.unflatten(-1, (config.n_heads, -1)).transpose(1, 2)
 
+    lin, norm = torch_linear, torch_norm
     table = params["token_embedding"]["weight"]
     x = F.embedding(ids, table)
     x = x + params["position_embedding"]["weight"][: ids.shape[1]]
@@ -126,17 +136,6 @@ def torch_step(config, params, ids, targets, compiled=False):
     return step
 
 
-def sgemm_peak(n=1024, repeats=12):
-    """Return the best measured GFLOP/s of a float32 matrix product."""
-    a, b = np.random.default_rng(0).random((2, n, n), dtype=np.float32)
-    best = np.inf
-    for _ in range(repeats):
-        began = time.perf_counter()
-        a @ b
-        best = min(best, time.perf_counter() - began)
-    return 2 * n**3 / best / 1e9
-
-
 def time_step(step, seconds):
     """Return losses of two warm-up steps and the times of more."""
     losses, times = [step(), step()], []
@@ -160,12 +159,12 @@ def run_contender(task):
     """Do what a task says; return its figures."""
     engine = task["engine"]
     if task["kind"] == "peak":
+        from helpers.speed import sgemm_peak
+
         return {"gflops": sgemm_peak()}
     problem = make_problem(*task["problem"], **task.get("changes", {}))
     if task["kind"] == "generate":
-        return {"numpy": generate_numpy, "torch": generate_torch}[engine](
-            problem, task["seconds"]
-        )
+        return GENERATORS[engine](problem, task["seconds"])
     if engine == "numpy":
         step = numpy_step(*problem)
     else:
@@ -190,68 +189,150 @@ def generate_numpy(problem, seconds, n_tokens=100):
     return {"times": times, "tokens": tokens}
 
 
-def generate_torch(problem, seconds, n_tokens=100):
-    """Time the same in torch, with the same cache."""
+def generate_torch(problem, seconds, n_tokens=100, tuned=True):
+    """Time the same in torch, with the same cache.
+
+    tuned: plain functions, inference mode and one thread, the fastest torch
+    we know; otherwise nn.Module as one writes it, under no_grad.
+    """
     import torch
 
     from helpers.params import map_arrays
 
-    torch.set_num_threads(1)  # faster for it than two at this size
     config, params, ids, _ = problem
     params = map_arrays(torch.tensor, params)
+    if tuned:
+        torch.set_num_threads(1)  # faster for it than two at this size
+        mode, forward = torch.inference_mode, torch_next_logits
+    else:
+        mode, forward = torch.no_grad, torch_module(params, config)
     times, began = [], time.perf_counter()
-    with torch.inference_mode():
+    with mode():
         while len(times) < 3 or time.perf_counter() - began < seconds:
             start = time.perf_counter()
-            tokens = torch_generate(params, config, ids[0, :8], n_tokens)
+            tokens = torch_generate(
+                forward, params, config, ids[0, :8], n_tokens
+            )
             times.append((time.perf_counter() - start) / n_tokens)
     return {"times": times, "tokens": tokens}
 
 
-def torch_generate(params, config, prompt, n_tokens):
+def torch_generate(forward, params, config, prompt, n_tokens):
     """Return greedy tokens, keys and values of the past kept in arrays."""
     import torch
-    import torch.nn.functional as F
 
-    H, C, S = config.n_heads, config.d_model, config.max_seq_len
-    keys = torch.zeros(config.n_layers, 1, H, S, C // H)
+    H, S, D = config.n_heads, config.max_seq_len, config.d_model
+    keys = torch.zeros(config.n_layers, 1, H, S, D // H)
     values, length = torch.zeros_like(keys), 0
     new, tokens = torch.tensor(prompt)[None], []
-    table = params["token_embedding"]["weight"]
-    places = params["position_embedding"]["weight"]
-
-    def lin(x, p):
-        return F.linear(x, p["weight"].T, p["bias"])
-
-    def norm(x, p):
-        return F.layer_norm(x, (C,), p["weight"], p["bias"])
-
-    def heads(x):
-        return x.unflatten(-1, (H, -1)).transpose(1, 2)
-
     for _ in range(n_tokens):
-        end = length + new.shape[1]
-        x = F.embedding(new, table) + places[length:end]
-        for layer, p in enumerate(params["blocks"]):
-            qkv = lin(norm(x, p["norm1"]), p["attention"]["qkv"]).chunk(3, -1)
-            q, k, v = map(heads, qkv)
-            keys[layer, :, :, length:end] = k
-            values[layer, :, :, length:end] = v
-            mixed = F.scaled_dot_product_attention(
-                q,
-                keys[layer, :, :, :end],
-                values[layer, :, :, :end],
-                is_causal=new.shape[1] > 1,
-            )
-            mixed = mixed.transpose(1, 2).flatten(2)
-            x = x + lin(mixed, p["attention"]["out"])
-            hidden = lin(norm(x, p["norm2"]), p["feed_forward"]["up"])
-            hidden = F.gelu(hidden, approximate="tanh")
-            x = x + lin(hidden, p["feed_forward"]["down"])
-        logits = F.linear(norm(x[:, -1], params["final_norm"]), table)
-        new, length = logits.argmax(-1, keepdim=True), end
+        logits = forward(new, params, config, keys, values, length)
+        length += new.shape[1]
+        new = logits.argmax(-1, keepdim=True)
         tokens.append(int(new))
     return tokens
+
+
+def torch_next_logits(new, params, config, keys, values, length):
+    """Return logits (1, V) after new ids (1, T), and fill the cache."""
+    import torch.nn.functional as F
+
+    table, end = params["token_embedding"]["weight"], length + new.shape[1]
+    x = F.embedding(new, table)
+    x = x + params["position_embedding"]["weight"][length:end]
+    for k_past, v_past, p in zip(keys, values, params["blocks"]):
+        qkv = torch_linear(torch_norm(x, p["norm1"]), p["attention"]["qkv"])
+        q, k, v = (
+            part.unflatten(-1, (config.n_heads, -1)).transpose(1, 2)
+            for part in qkv.chunk(3, -1)
+        )
+        k_past[:, :, length:end], v_past[:, :, length:end] = k, v
+        mixed = F.scaled_dot_product_attention(
+            q, k_past[:, :, :end], v_past[:, :, :end], is_causal=length == 0
+        )
+        mixed = mixed.transpose(1, 2).flatten(2)
+        x = x + torch_linear(mixed, p["attention"]["out"])
+        hidden = torch_linear(
+            torch_norm(x, p["norm2"]), p["feed_forward"]["up"]
+        )
+        hidden = F.gelu(hidden, approximate="tanh")
+        x = x + torch_linear(hidden, p["feed_forward"]["down"])
+    return F.linear(torch_norm(x[:, -1], params["final_norm"]), table)
+
+
+def torch_module(params, config):
+    """Return the same model as an nn.Module, called in the same way."""
+    import torch
+    from torch import nn
+    from torch.nn.functional import scaled_dot_product_attention
+
+    C, H, F = config.d_model, config.n_heads, config.d_ff
+
+    class Block(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.norm1, self.norm2 = nn.LayerNorm(C), nn.LayerNorm(C)
+            self.qkv, self.out = nn.Linear(C, 3 * C), nn.Linear(C, C)
+            self.up, self.down = nn.Linear(C, F), nn.Linear(F, C)
+            self.gelu = nn.GELU(approximate="tanh")
+
+        def forward(self, x, keys, values, length):
+            B, T, _ = x.shape
+            parts = self.qkv(self.norm1(x)).view(B, T, 3, H, C // H)
+            q, k, v = parts.permute(2, 0, 3, 1, 4)
+            end = length + T
+            keys[:, :, length:end], values[:, :, length:end] = k, v
+            mixed = scaled_dot_product_attention(
+                q, keys[:, :, :end], values[:, :, :end], is_causal=length == 0
+            )
+            x = x + self.out(mixed.transpose(1, 2).reshape(B, T, C))
+            return x + self.down(self.gelu(self.up(self.norm2(x))))
+
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.tokens = nn.Embedding(config.vocab_size, C)
+            self.positions = nn.Embedding(config.max_seq_len, C)
+            self.blocks = nn.ModuleList(
+                Block() for _ in range(config.n_layers)
+            )
+            self.norm = nn.LayerNorm(C)
+            self.head = nn.Linear(C, config.vocab_size, bias=False)
+            self.head.weight = self.tokens.weight
+
+        def forward(self, new, params, config, keys, values, length):
+            places = torch.arange(length, length + new.shape[1])
+            x = self.tokens(new) + self.positions(places)
+            for block, k, v in zip(self.blocks, keys, values):
+                x = block(x, k, v, length)
+            return self.head(self.norm(x[:, -1]))
+
+    model = Model().eval()
+    with torch.no_grad():
+        copy_params(model, params)
+    return model
+
+
+def copy_params(model, params):
+    """Put params into a torch_module; nn.Linear keeps (out, in)."""
+    model.tokens.weight.copy_(params["token_embedding"]["weight"])
+    model.positions.weight.copy_(params["position_embedding"]["weight"])
+    pairs = [(model.norm, params["final_norm"])]
+    for block, p in zip(model.blocks, params["blocks"]):
+        inner = p["attention"] | p["feed_forward"]
+        inner |= {"norm1": p["norm1"], "norm2": p["norm2"]}
+        pairs += [(getattr(block, name), part) for name, part in inner.items()]
+    for layer, part in pairs:
+        weight = part["weight"]
+        layer.weight.copy_(weight.T if weight.ndim == 2 else weight)
+        layer.bias.copy_(part["bias"])
+
+
+GENERATORS = {
+    "numpy": generate_numpy,
+    "torch, nn.Module": partial(generate_torch, tuned=False),
+    "torch, tuned by hand": generate_torch,
+}
 
 
 # the driver
@@ -268,23 +349,11 @@ def ask(task, env):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def flops_per_step(preset, vocab_size, seq_len=T):
-    """Count the multiplications and additions of all matrix products.
-
-    A product of (m, k) and (k, n) costs 2mkn; backward costs two of each.
-    """
-    from helpers.language_model import PRESETS
-
-    c = PRESETS[preset]
-    per_layer = 4 * c.d_model**2 + 2 * c.d_model * c.d_ff
-    attention = 2 * seq_len * c.d_model
-    per_token = c.n_layers * (per_layer + attention)
-    per_token += vocab_size * c.d_model
-    return 3 * 2 * per_token * B * seq_len
-
-
 def compare(name, rounds, seconds):
     """Let the contenders take turns; return their medians."""
+    from helpers.language_model import PRESETS
+    from helpers.scale import step_flops
+
     preset, vocab_size = CONFIGS[name]
     seen = {contender: [] for contender in CONTENDERS}
     peaks = []
@@ -295,7 +364,8 @@ def compare(name, rounds, seconds):
             seen[contender].append(ask(task, env))
         task = {"kind": "peak", "engine": "numpy"}
         peaks.append(ask(task, {})["gflops"])
-    flops, rows = flops_per_step(preset, vocab_size), {}
+    config = replace(PRESETS[preset], vocab_size=vocab_size)
+    flops, rows = step_flops(config, B, T), {}
     for contender, figures in seen.items():
         good = [f for f in figures if "error" not in f]
         if not good:
@@ -317,23 +387,23 @@ def compare(name, rounds, seconds):
 
 
 def compare_generation(rounds, seconds):
-    """Return tokens per second of both engines, and whether they agree."""
+    """Return the median seconds a token of each; their tokens must agree."""
     task = {"kind": "generate", "problem": ("small", 4096), "seconds": seconds}
-    seen = {"numpy": [], "torch": []}
+    seen = {engine: [] for engine in GENERATORS}
     for _ in range(rounds):
         for engine in seen:
             seen[engine].append(ask(task | {"engine": engine}, {}))
-    medians = {
-        engine: statistics.median(statistics.median(f["times"]) for f in many)
-        for engine, many in seen.items()
-    }
-    return {
-        "numpy_tokens_per_second": 1 / medians["numpy"],
-        "torch_tokens_per_second": 1 / medians["torch"],
-        "ratio": medians["torch"] / medians["numpy"],
-        "same_tokens": seen["numpy"][0]["tokens"]
-        == seen["torch"][0]["tokens"],
-    }
+    rows = {}
+    for engine, found in seen.items():
+        median = statistics.median(
+            statistics.median(f["times"]) for f in found
+        )
+        rows[engine] = {"seconds": median, "tokens_per_second": 1 / median}
+        rows[engine]["ratio"] = median / rows["numpy"]["seconds"]
+        rows[engine]["same_tokens"] = (
+            found[0]["tokens"] == seen["numpy"][0]["tokens"]
+        )
+    return rows
 
 
 def growth(seconds):
@@ -389,13 +459,13 @@ def main():
             found[name] = compare(name, args.rounds, args.seconds)
             print_table(name, found[name])
     if args.only in (None, "generation"):
-        found["generation"] = g = compare_generation(args.rounds, args.seconds)
-        print(
-            "\ngeneration, small, batch 1: "
-            f"{g['numpy_tokens_per_second']:,.0f} tokens/s, torch "
-            f"{g['torch_tokens_per_second']:,.0f}, ratio {g['ratio']:.2f}, "
-            f"same tokens: {g['same_tokens']}"
-        )
+        found["generation"] = compare_generation(args.rounds, args.seconds)
+        print("\ngeneration, small, batch 1, greedy, with a KV cache")
+        for engine, row in found["generation"].items():
+            print(
+                f"{engine:22}{row['tokens_per_second']:10,.0f} tokens/s"
+                f"{row['ratio']:8.2f}  same tokens: {row['same_tokens']}"
+            )
     if args.only in (None, "growth"):
         found["growth"] = growth(args.seconds / 2)
         for name, times in found["growth"].items():
