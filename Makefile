@@ -79,7 +79,7 @@ grammar: $(ready)  ## train tiny on the story grammar, close to its entropy
 	@$(venv) -m helpers train --preset tiny --name my-grammar \
 	    --stories grammar --vocab-size 1024 --seq-len 144 --lr 5e-3 \
 	    --windows stories --decay linear --final 0.02 --steps 4500 \
-	    --eval-every 500
+	    --eval-every 1500 --valid-stories 100
 
 report: $(ready)  ## write a run's report (RUN=..., ON="FILE" measures it)
 	@$(venv) -m helpers report $(if $(RUN),--run "$(RUN)") \
