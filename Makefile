@@ -12,7 +12,7 @@ no_news := {"disabledExtensions": \
 
 .DEFAULT_GOAL := help
 .PHONY: help setup lab panel run exercises progress test data train grammar \
-    report fuzz environments bench lint format clean
+    report experiments fuzz environments bench lint format clean
 
 help:  ## say this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-13s%s\n", $$1, $$2}' \
@@ -84,6 +84,10 @@ grammar: $(ready)  ## train tiny on the story grammar, close to its entropy
 report: $(ready)  ## write a run's report (RUN=..., ON="FILE" measures it)
 	@$(venv) -m helpers report $(if $(RUN),--run "$(RUN)") \
 	    $(if $(ON),--on $(ON))
+
+experiments: $(ready)  ## run what the tables of appendices A1 and A2 lack
+	@$(venv) -m helpers.experiments
+	@$(venv) -m helpers.digit_results
 
 fuzz: $(ready)  ## send odd input to every border, for long (FUZZ=100000)
 	@FUZZ=$(FUZZ) WORKBOOK_DATA=grammar HF_HUB_OFFLINE=1 \

@@ -84,7 +84,7 @@ def find(names, lessons=LESSONS):
 
     Raises ValueError for a name that fits none.
     """
-    paths = sorted(lessons.glob("0*.ipynb"))
+    paths = sorted(lessons.glob("[0A]*.ipynb"))
     for name in names:
         if not any(path.name.startswith(name) for path in paths):
             raise ValueError(f"no lesson begins with {name!r}")

@@ -112,25 +112,34 @@ def plot_log_log(curves, xlabel, ylabel):
 
 
 def plot_runs(curves, xlabel, ylabel):
-    """Draw {name: {x: one number a run}}: means, and standard deviations.
+    """Draw {name: {x: one number a run}}: each run, means, and spreads.
 
-    Numbers x are joined and spaced by their logarithm; words are neither.
+    The spread is the standard deviation. Numbers x are joined and spaced by
+    their logarithm; words are neither.
     """
     figure, axis = plt.subplots(figsize=(5.5, 3.2), layout="constrained")
+    words = isinstance(next(iter(next(iter(curves.values())))), str)
     looks = zip(STYLES * len(curves), "os^vDPX*<>" * len(curves))
     for (name, runs), (style, marker) in zip(curves.items(), looks):
+        look = {"ls": "none" if words else style, "marker": marker}
         means = [np.mean(values) for values in runs.values()]
         spreads = [np.std(values, ddof=1) for values in runs.values()]
-        words = isinstance(next(iter(runs)), str)
-        look = {"ls": "none" if words else style, "marker": marker}
-        axis.errorbar(
+        bars = axis.errorbar(
             list(runs), means, spreads, capsize=3, label=name, **look
         )
+        for x, values in runs.items():
+            dots = {"color": bars[0].get_color(), "s": 10, "alpha": 0.5}
+            axis.scatter([x] * len(values), values, **dots)
     if words:
-        axis.tick_params("x", rotation=20)
+        turned = {"rotation": 25, "ha": "right", "rotation_mode": "anchor"}
+        plt.setp(axis.get_xticklabels(), **turned)
     else:
-        axis.set_xscale("log", base=2)
+        numbers = sorted({x for runs in curves.values() for x in runs})
+        axis.set_xscale("log")
+        axis.set_xticks(numbers, map(str, numbers), fontsize=8)
+        axis.set_xticks([], minor=True)
     axis.set(xlabel=xlabel, ylabel=ylabel)
-    axis.legend(fontsize=8)
+    if len(curves) > 1:
+        axis.legend(fontsize=8)
     axis.grid(alpha=0.3)
     plt.show()

@@ -22,6 +22,8 @@ LESSONS = {  # in their order: the notebook and the module it builds
     "05_tinystories": "tinystories",
     "06_training": "training",
     "07_generation": "generation",
+    "A1_digit_operations": "digit_operations",
+    "A2_experiments": "experiments",
     "A3_scale": "scale",
 }
 ORDER = list(LESSONS.values())
@@ -168,6 +170,14 @@ def test_module_imports_only_earlier_modules(module):
 @pytest.mark.parametrize("module", sorted(set(MODULES) - {"checks"}))
 def test_only_checks_knows_torch(module):
     assert not any("torch" in name for name in imports(MODULES[module]))
+
+
+@every_lesson
+def test_torch_is_imported_last(name):
+    """Where it is missing, all that came before in the cell is there."""
+    for source in code_of(name):
+        _, found, rest = source.partition("\nimport torch")
+        assert not found or "import" not in rest.replace("import torch", "")
 
 
 def test_lessons_need_neither_torch_nor_datasets():
