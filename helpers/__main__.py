@@ -19,7 +19,7 @@ from helpers import DATA, SHIPPED, distributed, download
 from helpers.borders import check_data, check_integer
 from helpers.generation import beam_search, generate_batch, stream
 from helpers.language_model import PRESETS, count_params, perplexity
-from helpers.safety import brief, write_whole
+from helpers.safety import brief, only_one, put_aside, write_whole
 from helpers.story_grammar import is_story, story_log_prob
 from helpers.tinystories import (
     END_OF_TEXT,
@@ -32,6 +32,7 @@ from helpers.tinystories import (
 )
 from helpers.training import (
     CHECKPOINTS,
+    TOKENIZER,
     TrainSettings,
     bits_per_byte,
     load_run,
@@ -42,6 +43,7 @@ from helpers.training import (
 
 STORIES = 25_000  # from the hub, unless --stories says otherwise
 SETTINGS = TrainSettings(batch_size=16, seq_len=256)
+RUN_FILES = [*CHECKPOINTS, TOKENIZER, "config.json", "log.csv"]
 SIZES = ["vocab_size", "d_model", "n_heads", "n_layers", "d_ff", "dropout"]
 NO_NETWORK = (
     "The Hugging Face hub cannot be reached, so no TinyStories: connect and "
@@ -111,13 +113,13 @@ def write_stories(folder, train_stories, valid_stories):
     train.txt goes first and comes back last, so that it never stands beside
     the valid.txt of another split.
     """
-    (folder / "train.txt").unlink(missing_ok=True)
     n_bytes = 0
     parts = {"valid.txt": valid_stories, "train.txt": train_stories}
-    for name, stories in parts.items():
-        text = "".join(f"{story}\n{END_OF_TEXT}\n" for story in stories)
-        write_whole(folder / name, text)
-        n_bytes += len(text.encode("utf-8"))
+    with put_aside([folder / "train.txt", folder / "valid.txt"]):
+        for name, stories in parts.items():
+            text = "".join(f"{story}\n{END_OF_TEXT}\n" for story in stories)
+            write_whole(folder / name, text)
+            n_bytes += len(text.encode("utf-8"))
     return n_bytes
 
 
@@ -141,8 +143,8 @@ def train_command(args):
     if team.rank > 0:
         return distributed.follow(team)
     folder = args.folder / "runs" / (args.name or f"my-{args.preset}")
-    old = [path for name in CHECKPOINTS if (path := folder / name).exists()]
-    if old and not (args.resume or args.force):
+    begun = any((folder / name).exists() for name in CHECKPOINTS)
+    if begun and not (args.resume or args.force):
         raise ValueError(
             f"{folder} holds a run; --resume goes on with it, --force "
             "replaces it, --name makes another"
@@ -161,12 +163,15 @@ def train_command(args):
     )
     parts = [tokenize_stories(part, tokenizer) for part in (stories, valid)]
     check_data(run, *parts)
-    if not args.resume:
-        for path in old:
-            path.unlink()
-        save_run(folder, run, tokenizer)  # so that --resume always has a run
-    with distributed.lead(team, folder, run, parts):
-        train(run, *parts, folder, team=team)
+    distributed.check_share(team, run.settings)
+    with only_one(folder):
+        if not args.resume:  # save at once, so that it can be resumed
+            with put_aside(folder / name for name in RUN_FILES):
+                save_run(folder, run, tokenizer)
+        with distributed.lead(team, folder, run, parts):
+            train(run, *parts, folder, team=team)
+        if not (folder / TOKENIZER).exists():  # the folder was removed
+            tokenizer.save(folder / TOKENIZER)
     report(run, tokenizer, valid)
     if source in ("grammar", "embedded grammar"):
         ask_grammar(run, tokenizer, valid)
@@ -174,7 +179,8 @@ def train_command(args):
 
 def given(args, names):
     """Return {name: value} of those options that stood in the command."""
-    return {name: value for name, value in vars(args).items() if name in names}
+    said = vars(args).items()
+    return {k: v for k, v in said if k in names and v is not None}
 
 
 def begin(args, folder, stories):
@@ -201,7 +207,7 @@ def resume(args, folder, stories):
     A longer run and one that has diverged need other steps, lr or max_norm;
     raises ValueError for any other setting in the command.
     """
-    changed = given(args, [*vars(SETTINGS), *SIZES])
+    changed = given(args, [*vars(SETTINGS), *SIZES, "like"])
     if others := sorted(set(changed) - {"steps", "lr", "max_norm"}):
         raise ValueError(
             "--resume goes on with the settings of the run and takes only "
@@ -215,6 +221,11 @@ def resume(args, folder, stories):
             "and cannot go on; train a new run"
         )
     run.settings = replace(run.settings, **changed)
+    if run.step > run.settings.steps:
+        raise ValueError(
+            f"{folder} has made {run.step:,} steps already; --steps must be "
+            "more"
+        )
     return run, tokenizer
 
 

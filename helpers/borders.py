@@ -184,9 +184,9 @@ def check_ranks(ranks):
 
 def check_token_ids(ids, vocab_size):
     """Return ids as a list of int; ValueError for one that does not exist."""
-    if not isinstance(ids, list | tuple | range | np.ndarray):
+    row = isinstance(ids, np.ndarray) and ids.ndim == 1
+    if not row and not isinstance(ids, list | tuple | range):
         raise ValueError(f"ids must be a list of token ids, not {show(ids)}")
-    ids = list(np.atleast_1d(ids)) if isinstance(ids, np.ndarray) else ids
     for i in ids:
         if not isinstance(i, int | np.integer):
             raise ValueError(f"a token id must be an integer, not {show(i)}")
@@ -418,7 +418,8 @@ def check_same(hashes, name, found, what):
     if found != wanted:
         raise ValueError(
             f"{what} (fingerprint {found[:8]}) is not what this run began "
-            f"with ({wanted[:8]}); give it the same again, or start a new run"
+            f"with ({wanted[:8]}); use the same again, and the same options, "
+            "or start a new run"
         )
 
 
@@ -474,6 +475,8 @@ def check_about(run):
     check_integer("step", run.step, 0)
     for row in run.log:
         check_integer("step of a row", row["step"])
+        for name in ("train_loss", "valid_loss", "grad_norm", "seconds"):
+            check_number(name, row[name], math.isfinite, "a finite number")
     for loss, norm in run.recent:
         check_number("loss", loss, math.isfinite, "a finite number")
         check_number("norm", norm, math.isfinite, "a finite number")
@@ -487,6 +490,8 @@ def check_fit(path, name, loaded, array):
         found = "missing"
     elif loaded.shape != array.shape or loaded.dtype.kind != "f":
         found = f"{loaded.dtype} {loaded.shape}"
+    elif not np.isfinite(loaded).all():
+        found = "not finite"
     else:
         return
     raise ValueError(

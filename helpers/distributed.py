@@ -114,23 +114,28 @@ def all_or_none():
         raise
 
 
-@contextlib.contextmanager
-def lead(team, folder, run, parts):
-    """Let the other ranks take part in the training in the block.
-
-    folder is where run has been saved, parts the tokens to train and to
-    measure on. Raises ValueError if there is not enough work to share.
-    """
-    if team is Alone:
-        yield
-        return
-    batch, size = run.settings.batch_size, micro_batch(run.settings.seq_len)
+def check_share(team, settings):
+    """Raise ValueError unless each batch has work for every rank."""
+    batch, size = settings.batch_size, micro_batch(settings.seq_len)
     if batch <= size * (team.size - 1):
         raise ValueError(
             f"{team.size} processes cannot share a batch of {batch}: each "
             f"takes {size} sequences or more; start fewer, or a run with "
             f"--batch-size {size * team.size}"
         )
+
+
+@contextlib.contextmanager
+def lead(team, folder, run, parts):
+    """Let the other ranks take part in the training in the block.
+
+    folder is where run has been saved, parts the tokens to train and to
+    measure on.
+    """
+    if team is Alone:
+        yield
+        return
+    batch = run.settings.batch_size
     print(f"{team.size} processes share each batch of {batch} sequences")
     message = (
         "\nerror: a process was killed, and the others were ended with it; "

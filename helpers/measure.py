@@ -6,7 +6,6 @@ can be compared with one.
 """
 
 import csv
-import io
 import json
 import os
 import subprocess
@@ -20,7 +19,7 @@ import numpy as np
 from helpers import DATA
 from helpers.language_model import PRESETS, init_params, loss_and_grads
 from helpers.params import named_arrays
-from helpers.safety import write_whole
+from helpers.safety import brief, write_table
 from helpers.speed import keep_freed_memory, one_blas_thread
 
 FOLDER = DATA / "experiments"
@@ -37,11 +36,7 @@ BYTES = [4 * 4**i for i in range(12)]  # 4 B to 16 MiB
 
 def write(name, rows):
     """Write rows, dicts with the same keys, to data/experiments/name.csv."""
-    table = io.StringIO(newline="")
-    writer = csv.DictWriter(table, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_whole(FOLDER / f"{name}.csv", table.getvalue())
+    write_table(FOLDER / f"{name}.csv", rows)
     print(f"{name}.csv: {len(rows)} rows")
 
 
@@ -203,7 +198,7 @@ def ask(N, work, n):
         command, env=os.environ | one_thread, capture_output=True, text=True
     )
     if done.returncode:
-        raise OSError(f"{' '.join(command)} failed: {done.stderr.strip()}")
+        raise OSError(f"{mpiexec()} failed ({brief(done.stderr[-200:])})")
     return json.loads(done.stdout)
 
 

@@ -16,6 +16,13 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock, Timeout
+
+INTERRUPTS = [  # Ctrl-C, and what a console of Windows can send to a program
+    getattr(signal, name)
+    for name in ("SIGINT", "SIGBREAK")
+    if hasattr(signal, name)
+]
 
 
 def brief(value, length=200):
@@ -39,14 +46,27 @@ def whole_file(path, before=None):
             yield file
             file.flush()
             os.fsync(file.fileno())
-        if before is not None and path.exists():
-            os.replace(path, before)
-        os.replace(partial, path)  # readers see the old file or the new one
+        if before is not None:
+            with contextlib.suppress(FileNotFoundError):  # nothing there yet
+                move(path, before)
+        move(partial, path)  # readers see the old file or the new one
         sync_folder(path.parent)
     except OSError as error:
         raise not_written(path, error) from None
     finally:
         remove_partials(path, partial)
+
+
+def move(old, new):
+    """Rename a file, in the place of another if there is one.
+
+    Windows refuses while a program reads either, so try for some seconds.
+    """
+    for seconds in (0.01, 0.1, 1, 2):
+        with contextlib.suppress(PermissionError):
+            return os.replace(old, new)
+        time.sleep(seconds)
+    os.replace(old, new)
 
 
 def not_written(path, error):
@@ -87,7 +107,8 @@ def write_whole(path, text):
 def write_table(path, rows):
     """Write a list of dicts with the same keys as a table, .csv."""
     table = io.StringIO(newline="")
-    writer = csv.DictWriter(table, list(rows[0]) if rows else [])
+    names = list(rows[0]) if rows else []
+    writer = csv.DictWriter(table, names, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     write_whole(path, table.getvalue())
@@ -106,7 +127,7 @@ def write_arrays(path, arrays, before=None):
 
 
 def read_arrays(path):
-    """Return what write_arrays wrote, or any .npz without a checksum.
+    """Return what write_arrays wrote.
 
     Nothing in the file is run. Raises FileNotFoundError, or ValueError if a
     byte is missing or not what it was.
@@ -117,7 +138,7 @@ def read_arrays(path):
         zipfile.ZipFile(path).close()  # np.load takes other files, too
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-        wanted = str(arrays.pop("sha256", ""))
+        wanted = str(arrays.pop("sha256"))
     except PermissionError:
         raise
     except Exception as error:  # damaged bytes can raise almost anything
@@ -125,7 +146,7 @@ def read_arrays(path):
             f"{path} is not a whole checkpoint ({brief(error)}); use an older "
             "one"
         ) from None
-    if wanted and wanted != fingerprint(arrays):
+    if wanted != fingerprint(arrays):
         raise ValueError(
             f"{path} was changed after it was written (its checksum does not "
             "fit); use an older one"
@@ -133,21 +154,24 @@ def read_arrays(path):
     return arrays
 
 
-def read_newest(path, before=None):
-    """Return a path and its arrays: of path, or of the one before it.
+def read_newest(read, path, before=None):
+    """Return what read(path) returns, or what read(before) does.
 
-    Says why if it is the one before; raises as read_arrays does if neither
-    is whole.
+    Says why if it is the one before; raises as read(path) does if neither
+    can be read.
     """
     try:
-        return path, read_arrays(path)
+        return read(path)
     except (ValueError, OSError) as error:
-        if before is None or not is_whole(before):
+        if before is None:
             raise
-        reason = str(error).rpartition("; ")[0]
-    reason = reason.replace(str(path), Path(path).name)
-    print(f"{reason}, so {Path(before).name} is used", file=sys.stderr)
-    return before, read_arrays(before)
+        with contextlib.suppress(ValueError, OSError):
+            found = read(before)
+            reason = str(error).rpartition("; ")[0] or brief(error)
+            reason = reason.replace(str(path), Path(path).name)
+            print(f"{reason}, so {Path(before).name} is used", file=sys.stderr)
+            return found
+        raise
 
 
 def is_whole(path):
@@ -176,15 +200,52 @@ def text_fingerprint(path):
 
 
 @contextlib.contextmanager
+def put_aside(paths):
+    """Move files out of the way, and back if what takes their place fails."""
+    aside = {p: p.with_name(f"{p.name}.aside") for p in paths if p.exists()}
+    for path, place in aside.items():
+        move(path, place)
+    try:
+        yield
+    except BaseException:
+        for path, place in aside.items():
+            move(place, path)
+        raise
+    for place in aside.values():
+        place.unlink()
+
+
+@contextlib.contextmanager
+def only_one(folder):
+    """Let no other process train into a folder; ValueError if one does.
+
+    Removes what killed ones have left there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        lock = FileLock(folder / ".lock").acquire(timeout=0)
+    except Timeout:
+        raise ValueError(
+            f"another training writes to {folder}; wait for its end, or "
+            "choose another --name"
+        ) from None
+    with lock:
+        for partial in folder.glob("*.partial"):
+            partial.unlink()
+        yield
+
+
+@contextlib.contextmanager
 def ctrl_c_waits():
     """Turn Ctrl-C into an entry of the list that is yielded."""
-    pressed = []
-    try:
-        old = signal.signal(signal.SIGINT, lambda *_: pressed.append(True))
-    except ValueError:  # not in the main thread: no Ctrl-C comes here
-        yield pressed
-        return
+    pressed, before = [], {}
+    with contextlib.suppress(ValueError):  # in a thread: no Ctrl-C comes here
+        for number in INTERRUPTS:
+            before[number] = signal.signal(
+                number, lambda *_: pressed.append(True)
+            )
     try:
         yield pressed
     finally:
-        signal.signal(signal.SIGINT, old)
+        for number, handler in before.items():
+            signal.signal(number, handler)

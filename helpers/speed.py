@@ -71,7 +71,7 @@ def batch_loss_and_grads(
 class Alone:
     """One process that trains by itself; helpers.distributed has the team."""
 
-    rank = 0
+    rank, size = 0, 1
     loss_and_grads = staticmethod(batch_loss_and_grads)
     agree = staticmethod(bool)  # a list is true once something is in it
 

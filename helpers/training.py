@@ -35,6 +35,7 @@ from helpers.params import named_arrays
 from helpers.safety import (
     brief,
     ctrl_c_waits,
+    read_arrays,
     read_newest,
     text_fingerprint,
     write_arrays,
@@ -414,8 +415,7 @@ def make_run(about):
     run = start_run(config, TrainSettings(**about["settings"]))
     run.rng.bit_generator.state = about["rng"]
     run.step, run.log = about["step"], about["log"]
-    run.recent = about.get("recent", [])
-    run.hashes = about.get("hashes", {})
+    run.recent, run.hashes = about["recent"], about["hashes"]
     check_about(run)
     return run
 
@@ -443,7 +443,12 @@ def load_checkpoint(path, before=None):
     Takes the file before, and says so, if path is missing or damaged. Raises
     FileNotFoundError, or ValueError if there is no whole one that fits.
     """
-    path, arrays = read_newest(path, before)
+    return read_newest(read_run, path, before)
+
+
+def read_run(path):
+    """Return the run of one checkpoint; raise as load_checkpoint does."""
+    arrays = read_arrays(path)
     try:
         run = make_run(json.loads(str(arrays["about"])))
     except Exception as error:  # what is missing or odd can raise anything
@@ -461,20 +466,21 @@ def load_checkpoint(path, before=None):
 
 
 def save_run(folder, run, tokenizer=None, **options):
-    """Write the tokenizer, checkpoint.npz, config.json and log.csv.
+    """Write the tokenizer, config.json, log.csv and checkpoint.npz.
 
-    The checkpoint before this one stays as checkpoint-before.npz.
+    The checkpoint before this one stays as checkpoint-before.npz. The newest
+    comes last: once it is there, all that belongs to it is.
     """
     folder = Path(folder)
     if tokenizer is not None:
         tokenizer.save(folder / TOKENIZER)
         run.hashes["tokenizer"] = text_fingerprint(folder / TOKENIZER)
-    newest, before = (folder / name for name in CHECKPOINTS)
-    save_checkpoint(newest, run, before=before, **options)
     about = describe_run(run)
     text = json.dumps({k: about[k] for k in ("config", "settings")}, indent=2)
     write_whole(folder / "config.json", text + "\n")
     write_table(folder / "log.csv", run.log)
+    newest, before = (folder / name for name in CHECKPOINTS)
+    save_checkpoint(newest, run, before=before, **options)
 
 
 def load_run(folder):

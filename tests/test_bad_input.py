@@ -25,7 +25,7 @@ from clear import HELPERS, assert_clear, from_the_system, origin, raises_of
 from tiktoken_ext import openai_public
 
 from helpers import __main__ as cli
-from helpers import borders, download, safety, training
+from helpers import borders, distributed, download, safety, training
 from helpers.attention import (
     causal_mask,
     multi_head_attention,
@@ -89,6 +89,9 @@ STORIES = tell_stories(20)
 X = np.zeros((2, 5, 12), np.float32)
 NAN, INF = math.nan, math.inf
 RNG = np.random.default_rng(0)
+
+
+ONE_RANK = {"COMM_WORLD.size": 1}
 
 
 # --- what is called in the rows ---
@@ -231,10 +234,38 @@ def resume(folder, *options):
     command("train", *words, *options)
 
 
+def resume_for_fewer_steps(folder):
+    save_run(folder / "runs" / "my-tiny", a_run(), bpe_tokenizer(RANKS))
+    resume(folder, "--steps=3")
+
+
 def resume_without_optimizer(folder):
     path = folder / "runs" / "my-tiny"
     save_run(path, a_run(), bpe_tokenizer(RANKS), optimizer=False)
     resume(folder)
+
+
+def train_while_it_trains(folder):
+    train_here(folder)
+    with safety.only_one(folder / "runs" / "my-tiny"):
+        resume(folder)
+
+
+class NoMPI:
+    """What stands for mpi4py where it is not installed."""
+
+    def __getattr__(self, name):
+        raise ImportError("No module named 'mpi4py'")
+
+
+def found_by_mpiexec(mpi4py):
+    """Look for the other processes as if mpiexec had started two."""
+    distributed.find_team.cache_clear()
+    with (
+        mock.patch.dict("os.environ", PMI_SIZE="2"),
+        mock.patch.dict(sys.modules, mpi4py=mpi4py),
+    ):
+        distributed.find_team()
 
 
 # --- checkpoints that are spoiled ---
@@ -306,6 +337,12 @@ def tamper(path, arrays):
         np.savez(file, **arrays, sha256=checksum)
 
 
+def strip(path, arrays):
+    """Write the same arrays without the checksum."""
+    with open(path, "wb") as file:
+        np.savez(file, **arrays)
+
+
 NAME = "params/final_norm.bias"
 WHOLE, RUN = "not a whole checkpoint", "does not describe a run"
 FITS = "does not fit its config"
@@ -356,6 +393,19 @@ DAMAGES = {  # what was done, how, and what the sentence says
         edit_about(lambda a: a.update(step=-2)),
         [RUN, "-2"],
     ),
+    "leave a number out of the log": (
+        edit_about(lambda a: a.update(log=[{"step": 1}])),
+        [RUN, "train_loss"],
+    ),
+    "write NaN into the log": (
+        edit_about(lambda a: a.update(recent=[[NAN, 1.0]])),
+        [RUN, "finite", "nan"],
+    ),
+    "write NaN into a setting": (
+        edit_about(lambda a: a["settings"].update(lr=NAN)),
+        [RUN, "lr", "nan"],
+    ),
+    "leave the checksum out": (strip, [WHOLE, "sha256"]),
     "leave an array out": (
         edit(lambda a: a.pop(NAME)),
         [FITS, NAME, "missing", "(12,)"],
@@ -363,6 +413,10 @@ DAMAGES = {  # what was done, how, and what the sentence says
     "give an array another shape": (
         edit(lambda a: a.update({NAME: np.zeros(5)})),
         [FITS, NAME, "(5,)", "(12,)"],
+    ),
+    "write NaN into an array": (
+        edit(lambda a: a.update({NAME: np.full(12, NAN)})),
+        [FITS, NAME, "not finite"],
     ),
     "give an array another dtype": (
         edit(lambda a: a.update({NAME: np.array(["a"] * 12)})),
@@ -888,9 +942,35 @@ COMMANDS = {
         lambda f: resume(f, "--dropout=0.2"),
         ["only --steps, --lr and --max-norm", "dropout"],
     ),
+    "`train --resume --like tinystories`": (
+        lambda f: resume(f, "--like=tinystories"),
+        ["only --steps", "not like"],
+    ),
+    "`train --resume --steps 3` after step 4": (
+        resume_for_fewer_steps,
+        ["has made 4 steps", "more"],
+    ),
     "`train --resume` of a run without its optimizer": (
         resume_without_optimizer,
         ["without its optimizer", "train a new run"],
+    ),
+    "`train --resume` while it trains": (
+        train_while_it_trains,
+        ["another training", "my-tiny", "--name"],
+    ),
+    "`mpiexec` without mpi4py": (
+        lambda _: found_by_mpiexec(NoMPI()),
+        ["mpi4py does not work", 'pip install -e ".[mpi]"'],
+    ),
+    "`mpiexec` of another MPI than mpi4py's": (
+        lambda _: found_by_mpiexec(mock.Mock(MPI=mock.Mock(**ONE_RANK))),
+        ["started 2 processes", "knows of 1", "use the mpiexec"],
+    ),
+    "more processes than a batch has work for": (
+        lambda _: distributed.check_share(
+            mock.Mock(size=3), settings(batch_size=8)
+        ),
+        ["3 processes", "a batch of 8", "--batch-size 12"],
     ),
     "`generate --beams 3 --top-k 9`": (
         lambda f: command("generate", "--beams=3", "--top-k=9"),
@@ -975,7 +1055,7 @@ def test_the_page_says_what_is_said(tmp_path):
 BORDERS = [
     *("attention", "embeddings", "transformer_block", "language_model"),
     *("tinystories", "training", "generation", "speed"),
-    *("borders", "safety", "download", "__main__"),
+    *("borders", "safety", "download", "distributed", "__main__"),
 ]
 
 
@@ -1094,17 +1174,6 @@ def test_undamaged_checkpoint_loads(tmp_path):
     assert training.load_checkpoint(path).config == CONFIG
 
 
-def test_checkpoint_of_before_there_were_checksums_loads(tmp_path):
-    path = tmp_path / "model.npz"
-    arrays = write_checkpoint(path)
-    about = json.loads(str(arrays["about"]))
-    for name in ("hashes", "recent"):
-        del about[name]
-    np.savez(path, **arrays | {"about": np.array(json.dumps(about))})
-    run = training.load_checkpoint(path)
-    assert (run.config, run.hashes, run.recent) == (CONFIG, {}, [])
-
-
 # --- stories that were garbled on the way ---
 
 
@@ -1191,28 +1260,16 @@ def test_failed_save_leaves_the_old_file(name, tmp_path):
     load_run(tmp_path)
 
 
-@pytest.mark.parametrize(
-    "part, n_bytes", [("config.json", 50), ("log.csv", 1000)]
-)
-def test_old_file_stays_when_a_small_one_fails(
-    part, n_bytes, tmp_path, monkeypatch
-):
-    """The checkpoint is written, then the disk is full."""
+@pytest.mark.parametrize("n_bytes", [50, 1000])
+def test_failed_save_of_a_longer_log_leaves_the_old_one(n_bytes, tmp_path):
+    """No room for config.json, or for log.csv."""
     saved(tmp_path)
     run = a_run()
     run.log *= 30
     before = contents(tmp_path)
-    real = training.save_checkpoint
-
-    def save_then_fill(*args, **options):
-        real(*args, **options)
-        stack.enter_context(disk_full(n_bytes))
-
-    monkeypatch.setattr(training, "save_checkpoint", save_then_fill)
-    with contextlib.ExitStack() as stack, pytest.raises(OSError):
-        save_run(tmp_path, run, bpe_tokenizer(RANKS))
-    assert contents(tmp_path)[part] == before[part]
-    assert load_run(tmp_path)[0].log == run.log
+    with disk_full(n_bytes), pytest.raises(OSError):
+        save_run(tmp_path, run)
+    assert contents(tmp_path) == before
 
 
 if __name__ == "__main__":

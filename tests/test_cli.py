@@ -7,12 +7,13 @@ import socket
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from helpers import __main__ as cli
-from helpers import download, tinystories, training
+from helpers import download, safety, tinystories, training
 from helpers.story_grammar import tell_stories
 from helpers.tinystories import (
     END_OF_TEXT,
@@ -113,6 +114,25 @@ def test_data_keeps_what_is_there(run, source, tmp_path):
     assert (tmp_path / "tinystories" / "train.txt").read_bytes() != written
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only on Linux")
+def test_data_that_finds_no_room_keeps_what_is_there(
+    run, source, tmp_path, monkeypatch
+):
+    def open_full(path, mode):
+        full = Path(path).name.startswith("train.txt")
+        return open("/dev/full" if full else path, mode)
+
+    command = "data", "--from", source, "--folder", tmp_path
+    run(*command)
+    written = {p: p.read_bytes() for p in (tmp_path / "tinystories").iterdir()}
+    monkeypatch.setattr(safety, "open", open_full, raising=False)
+    message = error_of(run(*command, "--stories", 20, "--force"))
+    assert "No space left" in message
+    assert written == {
+        p: p.read_bytes() for p in (tmp_path / "tinystories").iterdir()
+    }
+
+
 def test_data_without_network_says_so(run, tmp_path):
     code, out, _ = run("data", "--folder", tmp_path)
     assert (code, out) == (1, cli.NO_NETWORK + "\n")
@@ -190,6 +210,7 @@ def test_train_writes_a_run(folder):
         "checkpoint-before.npz",
         "config.json",
         "log.csv",
+        ".lock",
         "tokenizer.tiktoken",
     }
     run, tokenizer = load_run(path)

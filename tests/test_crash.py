@@ -13,7 +13,7 @@ import contextlib
 import json
 import os
 import random
-import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,12 +27,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 from jupyter_client.manager import start_new_kernel
+from tqdm.auto import tqdm
 
 from helpers import DATA, SHIPPED, safety, training
 from helpers import __main__ as cli
 from helpers.language_model import ModelConfig
 from helpers.params import named_arrays
-from helpers.safety import fingerprint, read_arrays, write_arrays
+from helpers.safety import (
+    fingerprint,
+    read_arrays,
+    read_newest,
+    write_arrays,
+)
 from helpers.story_grammar import tell_stories
 from helpers.tinystories import END_OF_TEXT, bpe_tokenizer, train_bpe
 from helpers.training import CHECKPOINTS, TrainSettings, load_run, start_run
@@ -53,7 +59,8 @@ OPTIONS = {
 }
 NEWEST, BEFORE = CHECKPOINTS
 needs_fork = pytest.mark.skipif(
-    not hasattr(os, "fork"), reason="Windows makes no copies of a process"
+    sys.platform != "linux",
+    reason="no copies of a process on Windows, nor with Apple's BLAS",
 )
 
 
@@ -114,6 +121,7 @@ def in_child(task):
     """Run a task in a copy of this process; return its id."""
     if pid := os.fork():
         return pid
+    tqdm.set_lock(threading.RLock())  # a kill must not lock the parent's
     code = 99
     try:
         with open(os.devnull, "w") as nowhere:
@@ -150,16 +158,19 @@ def train_slowly(words, pipe, rng):
     return cli.main(words)
 
 
-def kill_after(seconds, words, rng):
-    """Train in a child and kill it; return its exit code and what it saved."""
+def kill_after(n_saves, seconds, words, rng):
+    """Train in a child; kill it some time after it has saved so often.
+
+    Returns its exit code and the steps that it has saved.
+    """
     reading, writing = os.pipe()
     child_rng = random.Random(rng.random())
     pid = in_child(lambda: train_slowly(words, writing, child_rng))
     os.close(writing)
-    end, told = time.perf_counter() + seconds, [b"-"]
-    while told[-1] and (left := end - time.perf_counter()) > 0:
-        if select.select([reading], [], [], left)[0]:
-            told.append(os.read(reading, 4096))  # nothing: the child is done
+    told = [b"-"]
+    while told[-1] and b"".join(told).count(b" ") < n_saves:
+        told.append(os.read(reading, 4096))  # nothing: the child is done
+    time.sleep(seconds)
     os.kill(pid, signal.SIGKILL)
     while told[-1]:
         told.append(os.read(reading, 4096))
@@ -170,26 +181,28 @@ def kill_after(seconds, words, rng):
 def kill_at_random(folder, n_kills, seed):
     """Kill and resume; count kills, exact resumes and lost checkpoints."""
     rng, chains, newest = random.Random(seed), count(), -1
-    counts = dict.fromkeys(("kills", "exact", "lost", "finished"), 0)
+    kinds = ("kills", "exact", "lost", "finished", "in a write")
+    counts = dict.fromkeys(kinds, 0)
     os.fsync = lambda _: None  # what a killed process wrote stays, even so
     began = time.perf_counter()
     states = straight_states(folder)
-    longest, name = 0.6 * (time.perf_counter() - began), "run"
+    longest, name = 0.3 * (time.perf_counter() - began), "run"
     while counts["kills"] < n_kills:
-        words = command(folder, name)
-        code, told = kill_after(rng.uniform(0, longest), words, rng)
+        words, n_saves = command(folder, name), rng.randrange(4)
+        seconds = rng.uniform(0, longest / (1 + n_saves))
+        code, told = kill_after(n_saves, seconds, words, rng)
         newest, run = max([newest, *told]), load(folder, name)
         step = run.step if run else None
         exact = (state(run) if run else None) == states[step]
         counts["kills"] += code == -signal.SIGKILL
         counts["exact"] += code == -signal.SIGKILL and exact
         counts["lost"] += (-1 if step is None else step) < newest
+        counts["in a write"] += any(folder.rglob("*.partial"))
         assert code in (0, -signal.SIGKILL) and exact
         if step == OPTIONS["steps"]:  # all the way: begin another
             counts["finished"] += 1
             name, newest = f"run-{next(chains)}", -1
-    partials = sum(1 for _ in folder.rglob("*.partial"))
-    return counts | {"in a write": partials}
+    return counts
 
 
 def train_to_call(n, words):
@@ -229,6 +242,8 @@ def kill_at_every_call(folder):
         counts["between"] += not (folder / "runs" / name / NEWEST).exists()
         exact = (state(run) if run else None) == states[step]
         assert cli.main(command(folder, name, steps=2)) == 0
+        table = (folder / "runs" / name / "log.csv").read_text()
+        assert table.splitlines()[-1].startswith("2,")  # two steps, told
         counts["kills"] += code == -signal.SIGKILL
         counts["exact"] += exact and state(load(folder, name)) == states[2]
 
@@ -236,7 +251,7 @@ def kill_at_every_call(folder):
 def in_a_process_of_its_own(*words):
     """Run this file as a program; return what it counted."""
     words = [sys.executable, __file__, *words]
-    done = subprocess.run(words, capture_output=True, text=True)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -245,7 +260,7 @@ def in_a_process_of_its_own(*words):
 def test_fifty_kills_at_random_lose_nothing():
     counts = in_a_process_of_its_own("random", "50", "7")
     assert counts["kills"] == counts["exact"] == 50 and counts["lost"] == 0
-    assert counts["finished"] >= 1 and counts["in a write"] >= 1
+    assert counts["finished"] >= 1 and counts["in a write"] >= 5
 
 
 @needs_fork
@@ -493,6 +508,17 @@ def test_the_older_is_used_and_kept(tmp_path, capsys):
     assert BEFORE not in moved and load_run(tmp_path)[0].step == 4
 
 
+def test_the_older_is_used_for_a_file_of_something_else(tmp_path, capsys):
+    saved_run(tmp_path)
+    arrays = read_arrays(tmp_path / NEWEST)
+    arrays["about"] = np.array("[]")
+    write_arrays(tmp_path / NEWEST, arrays)
+    assert load_run(tmp_path)[0].step == 4
+    said = capsys.readouterr().err
+    assert f"{NEWEST} does not describe a run (" in said
+    assert said.endswith(f"), so {BEFORE} is used\n")
+
+
 def test_two_damaged_ones_are_said(tmp_path):
     saved_run(tmp_path)
     for name in CHECKPOINTS:
@@ -512,15 +538,63 @@ def test_force_leaves_nothing_of_the_old_run(tmp_path):
     assert steps == [1, 0]
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only on Linux")
+@pytest.mark.parametrize("file", ["checkpoint.npz", "tokenizer.tiktoken"])
+def test_force_that_fails_keeps_the_old_run(file, tmp_path, monkeypatch):
+    write_stories(tmp_path)
+    assert cli.main(command(tmp_path, "run", steps=3)) == 0
+    folder = tmp_path / "runs" / "run"
+    before = contents(folder)
+    words = command(tmp_path, "other", steps=1, **{"vocab-size": 290})
+    no_room(monkeypatch, only=file)
+    assert cli.main([w.replace("other", "run") for w in words]) == 2
+    assert contents(folder) == before
+
+
+def test_a_folder_that_is_removed_comes_back(tmp_path, monkeypatch):
+    def save_and_remove(folder, run, *args, save=training.save_run):
+        save(folder, run, *args)
+        if run.step == 3:
+            shutil.rmtree(folder)
+
+    write_stories(tmp_path)
+    monkeypatch.setattr(training, "save_run", save_and_remove)
+    assert cli.main(command(tmp_path, "run", steps=5)) == 0
+    assert load(tmp_path, "run").step == 5
+
+
+def test_what_kills_leave_is_gone_with_the_next_start(tmp_path):
+    left = tmp_path / "checkpoint.npz.1.partial"
+    left.write_text("half")
+    with safety.only_one(tmp_path):
+        assert not left.exists()
+
+
+def test_no_two_train_into_one_folder(tmp_path, capsys):
+    write_stories(tmp_path)
+    assert cli.main(command(tmp_path, "run", steps=3)) == 0
+    folder = tmp_path / "runs" / "run"
+    before, words = contents(folder), command(tmp_path, "run")
+    with safety.only_one(folder):  # as a training does
+        for word in ("--resume", "--force"):
+            words = [word if w == "--resume" else w for w in words]
+            assert cli.main([*words, "--steps=5"]) == 2
+            said = capsys.readouterr().err
+            assert f"another training writes to {folder};" in said
+    assert contents(folder) == before
+    assert cli.main([*command(tmp_path, "run"), "--steps=5"]) == 0
+
+
 # --- a disk that is full, a folder that is locked ---
 
 
-def no_room(monkeypatch, device="/dev/full"):
+def no_room(monkeypatch, only=""):
     """Let files be opened for writing where nothing can be written."""
 
     def open_full(path, mode):
         Path(path).touch()
-        return open(device, mode)
+        full = Path(path).name.startswith(only)
+        return open("/dev/full" if full else path, mode)
 
     monkeypatch.setattr(safety, "open", open_full, raising=False)
 
@@ -534,7 +608,7 @@ def test_full_disk_stops_with_a_sentence(tmp_path, monkeypatch):
     no_room(monkeypatch)
     error = refuses(
         lambda: training.train(run, TOKENS, VALID, tmp_path, progress=False),
-        NEWEST,
+        "config.json",
         "No space left on device",
         "what stood there stays; make room",
     )
@@ -562,24 +636,79 @@ def test_disk_full_at_any_byte(tmp_path):
 RLIMIT = 1  # resource.RLIMIT_FSIZE, the largest file
 
 
-@pytest.mark.skipif(
-    not hasattr(os, "getuid") or os.getuid() == 0,
-    reason="nothing is locked for root, nor in this way on Windows",
-)
-def test_locked_folder(tmp_path):
-    run = saved_run(tmp_path)
-    before = contents(tmp_path)
-    tmp_path.chmod(0o555)
+@contextlib.contextmanager
+def locked(folder, mode):
+    """Give a file or folder a mode; be nobody, to whom it applies, if root."""
+    root = os.geteuid() == 0
+    folder.chmod(mode)
+    if root:
+        os.seteuid(65534)
     try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+        folder.chmod(0o755)
+
+
+@pytest.fixture
+def open_folder():
+    """Return a folder that everybody may look into; tmp_path is private."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="modes are of Unix")
+def test_locked_folder(open_folder):
+    run = saved_run(open_folder)
+    before = contents(open_folder)
+    with locked(open_folder, 0o555):
         refuses(
-            lambda: training.save_run(tmp_path, run),
+            lambda: training.save_run(open_folder, run),
             "Permission denied",
             "choose a folder that can be written to",
         )
-        assert load_run(tmp_path)[0].step == 6  # reading needs no more
-    finally:
-        tmp_path.chmod(0o755)
-    assert contents(tmp_path) == before
+        assert load_run(open_folder)[0].step == 6  # reading needs no more
+    assert contents(open_folder) == before
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="modes are of Unix")
+def test_resume_in_a_locked_folder(open_folder, capsys):
+    write_stories(open_folder)
+    assert cli.main(command(open_folder, "run", steps=2)) == 0
+    folder, words = open_folder / "runs" / "run", command(open_folder, "run")
+    (folder / ".lock").unlink()
+    before = contents(folder)
+    with locked(folder, 0o555):
+        assert cli.main([*words, "--steps=4"]) == 2
+    assert capsys.readouterr().err.endswith(".lock: Permission denied\n")
+    assert contents(folder) == before
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="modes are of Unix")
+def test_a_checkpoint_that_may_not_be_read(open_folder, capsys):
+    saved_run(open_folder)
+    with locked(open_folder / NEWEST, 0):
+        assert load_run(open_folder)[0].step == 4
+    said = capsys.readouterr().err
+    assert f"Permission denied: '{NEWEST}', so {BEFORE} is used" in said
+
+
+def test_windows_may_be_asked_again(tmp_path, monkeypatch):
+    """There a file cannot be replaced while another program reads it."""
+    replaced, refused = os.replace, [1, 2, 3]
+
+    def replace_in_the_end(old, new):
+        if refused:
+            refused.pop()
+            raise PermissionError(13, "Access is denied", str(new))
+        replaced(old, new)
+
+    monkeypatch.setattr(os, "replace", replace_in_the_end)
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    write_arrays(tmp_path / "a.npz", {"x": np.ones(3)})
+    assert not refused and read_arrays(tmp_path / "a.npz")["x"].sum() == 3
 
 
 def test_writes_reach_the_disk_before_the_name(tmp_path, monkeypatch):
@@ -603,13 +732,14 @@ def test_writes_reach_the_disk_before_the_name(tmp_path, monkeypatch):
 
 def test_two_may_write_the_same_file(tmp_path):
     """As two JupyterLabs may: the file is one or the other, never a mix."""
-    path, problems = tmp_path / "a.npz", []
+    paths, problems = [tmp_path / "a.npz", tmp_path / "before.npz"], []
 
     def write(value):
         try:
             for _ in range(20):
-                write_arrays(path, {"x": np.full(20_000, value)})
-                found = read_arrays(path)["x"]
+                arrays = {"x": np.full(20_000, value)}
+                write_arrays(paths[0], arrays, paths[1])
+                found = read_newest(read_arrays, *paths)["x"]
                 assert np.all(found == found[0])
         except Exception as error:
             problems.append(error)
@@ -619,7 +749,21 @@ def test_two_may_write_the_same_file(tmp_path):
         thread.start()
     for thread in threads:
         thread.join()
-    assert not problems and [p.name for p in tmp_path.iterdir()] == ["a.npz"]
+    assert not problems and sorted(tmp_path.iterdir()) == paths
+
+
+def test_another_may_have_moved_it_just_now(tmp_path, monkeypatch):
+    path, before, replaced = tmp_path / "a", tmp_path / "b", os.replace
+
+    def replace_too_late(old, new):
+        if Path(new) == before:
+            Path(old).unlink()
+        replaced(old, new)
+
+    write_arrays(path, {"x": np.ones(3)})
+    monkeypatch.setattr(os, "replace", replace_too_late)
+    write_arrays(path, {"x": np.zeros(3)}, before)
+    assert read_arrays(path)["x"].sum() == 0
 
 
 def test_what_kills_leave_is_swept_up(tmp_path):
@@ -635,6 +779,7 @@ def test_what_kills_leave_is_swept_up(tmp_path):
 
 def main(kind, n_kills="50", seed="0"):
     """Kill as often as asked, and print what was counted."""
+    tqdm.monitor_interval = 0  # a thread could hold its lock at a fork
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         write_stories(folder)
