@@ -87,7 +87,9 @@ def find(names, lessons=LESSONS):
     paths = sorted(lessons.glob("[0A]*.ipynb"))
     for name in names:
         if not any(path.name.startswith(name) for path in paths):
-            raise ValueError(f"no lesson begins with {name!r}")
+            raise ValueError(
+                f"no lesson begins with {name!r}; name one as in 03 or A1"
+            )
     return [p for p in paths if not names or p.name.startswith(tuple(names))]
 
 

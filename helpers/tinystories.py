@@ -313,7 +313,7 @@ def tokenize_stories(stories, tokenizer, path=None):
         return tokens
     with whole_file(path) as file:
         np.save(file, tokens)
-    return np.load(path, mmap_mode="r")
+    return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
 def story_starts(tokens, T):

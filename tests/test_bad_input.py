@@ -25,7 +25,15 @@ from clear import HELPERS, assert_clear, from_the_system, origin, raises_of
 from tiktoken_ext import openai_public
 
 from helpers import __main__ as cli
-from helpers import borders, distributed, download, safety, training
+from helpers import (
+    borders,
+    digit_operations,
+    distributed,
+    download,
+    exercises,
+    safety,
+    training,
+)
 from helpers.attention import (
     causal_mask,
     multi_head_attention,
@@ -976,6 +984,42 @@ COMMANDS = {
         lambda f: command("generate", "--beams=3", "--top-k=9"),
         ["beam search draws nothing"],
     ),
+    "`report` of a run that was never measured": (
+        lambda f: command("report", "--run", saved(f / "my-tiny")),
+        ["not been measured", "held-out", "ON=FILE"],
+    ),
+    "`make exercises FRESH=99`": (
+        lambda f: exercises.write_exercises(["99"], folder=f),
+        ["'99'", "03"],
+    ),
+}
+DIGITS = {
+    "a question with spaces": (
+        lambda _: digit_operations.tokenize("Max(3, 1, 2)"),
+        ["' '", "Max(3, 1, 2)", "without spaces"],
+    ),
+    "a question of two numbers": (
+        lambda _: digit_operations.answer("Max(3,1)"),
+        ["Max(3,1)", "three numbers"],
+    ),
+    "too few questions to hold some out": (
+        lambda _: digit_operations.split_questions(["Max(3,1,2)"] * 9, RNG),
+        ["1 distinct", "0.1", "more questions"],
+    ),
+    "an answer of two digits for the encoder": (
+        lambda _: digit_operations.encoder_batch(["Max(3,12,2)"]),
+        ["12", "one token", "decoder"],
+    ),
+    "an epoch after the last step": (
+        lambda _: digit_operations.train_one_epoch(
+            mock.Mock(step=4, settings=SETTINGS), [], None
+        ),
+        ["all 4 steps", "new run"],
+    ),
+    "remove a head that is not there": (
+        lambda _: digit_operations.without_heads(PARAMS, CONFIG, [(0, 3)]),
+        ["head 3", "layer 0", "3 heads"],
+    ),
 }
 SECTIONS = {
     "The model and its loss": MODEL,
@@ -985,6 +1029,7 @@ SECTIONS = {
     "Checkpoints and runs": CHECKPOINT_FILES,
     "Generation": GENERATION,
     "Commands": COMMANDS,
+    "Digit operations (A1)": DIGITS,
 }
 ROWS = {
     f"{section}: {what}": row
@@ -1056,6 +1101,7 @@ BORDERS = [
     *("attention", "embeddings", "transformer_block", "language_model"),
     *("tinystories", "training", "generation", "speed"),
     *("borders", "safety", "download", "distributed", "__main__"),
+    *("report", "digit_operations"),
 ]
 
 

@@ -170,9 +170,10 @@ class Reader:
         """Put one function back; run its cell and tables with it again."""
         cell, solution = self.blanks[function]
         cell.source = put_back(cell.source, solution, function)
-        for source in (cell.source, *self.tables):
-            if function in source:
-                self.execute(source)
+        self.execute(cell.source)
+        for table in self.tables:
+            if function in table:
+                self.execute(table)
 
     def execute(self, source):
         """Run a source; return what it prints."""
