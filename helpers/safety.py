@@ -122,8 +122,10 @@ def write_arrays(path, arrays, before=None):
     """
     if before is not None and not is_whole(path):
         before = None
+    content = io.BytesIO()  # some NumPys complain of a file that cannot grow
+    np.savez(content, **arrays, sha256=np.array(fingerprint(arrays)))
     with whole_file(path, before) as file:
-        np.savez(file, **arrays, sha256=np.array(fingerprint(arrays)))
+        file.write(content.getbuffer())
 
 
 def read_arrays(path):

@@ -58,6 +58,9 @@ OPTIONS = {
     "valid-stories": 1,
 }
 NEWEST, BEFORE = CHECKPOINTS
+pytestmark = pytest.mark.filterwarnings(  # no traceback of a ZipFile's end
+    "error::pytest.PytestUnraisableExceptionWarning"
+)
 needs_fork = pytest.mark.skipif(
     sys.platform != "linux",
     reason="no copies of a process on Windows, nor with Apple's BLAS",
