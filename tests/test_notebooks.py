@@ -117,6 +117,13 @@ def test_no_machine_path(name):
 
 
 @every_notebook
+def test_formulas_are_not_escaped_twice(name):
+    for cell in read(name).cells:
+        if cell.cell_type == "markdown":
+            assert not re.search(r"\\\\[a-zA-Z]|[\t\f\b]", cell.source)
+
+
+@every_notebook
 def test_cells_are_short(name):
     for source in code_of(name):
         assert len(source.splitlines()) <= 25, source
