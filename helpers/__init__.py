@@ -1,6 +1,10 @@
 """The shelf: what the notebooks build, one module a notebook."""
 
+import logging
 from pathlib import Path
+
+# Matplotlib works in a home that cannot be written to, and says much of it.
+logging.getLogger("matplotlib").setLevel(logging.ERROR)
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 SHIPPED = "tinystories"  # the run in data/runs that comes with the workbook
