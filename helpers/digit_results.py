@@ -4,14 +4,12 @@ Support code. `python -m helpers.digit_results` writes to data/experiments
 those of the tables that are not there, in a quarter of an hour on one core.
 """
 
-import csv
-import io
 from dataclasses import replace
 
 import numpy as np
 from tqdm.auto import tqdm
 
-from helpers import DATA
+from helpers import DATA, safety
 from helpers.digit_operations import (
     DECODER,
     ENCODER,
@@ -29,11 +27,9 @@ from helpers.digit_operations import (
     train_and_keep_best,
     unseen_questions,
 )
-from helpers.safety import write_whole
 from helpers.speed import keep_freed_memory, one_blas_thread
 
 FOLDER = DATA / "experiments"
-WORDS = ("removed", "part")  # columns that hold no numbers
 
 
 def removals(seeds=range(12)):
@@ -90,21 +86,12 @@ def write_table(name, folder=FOLDER):
     keep_freed_memory()
     with one_blas_thread():
         rows = list(tqdm(TABLES[name](), name, unit=" rows"))
-    table = io.StringIO(newline="")
-    writer = csv.DictWriter(table, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_whole(folder / f"{name}.csv", table.getvalue())
+    safety.write_table(folder / f"{name}.csv", rows)
 
 
 def read_table(name, folder=FOLDER):
     """Return the rows of a table, numbers as numbers."""
-    with open(folder / f"{name}.csv", encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    return [
-        {k: v if k in WORDS else float(v) for k, v in row.items()}
-        for row in rows
-    ]
+    return safety.read_table(folder / f"{name}.csv")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ whatever of PLAN is not in data/experiments/A2_runs.csv yet.
 import contextlib
 import csv
 import functools
-import io
 import itertools
 import math
 import multiprocessing
@@ -40,7 +39,7 @@ from helpers.language_model import (
     init_params,
     loss_and_grads,
 )
-from helpers.safety import write_whole
+from helpers.safety import write_table
 from helpers.speed import cores, keep_freed_memory, one_blas_thread
 from helpers.tinystories import (
     END_OF_TEXT,
@@ -398,11 +397,8 @@ def read_runs(path=RESULTS):
 
 def write_runs(rows, path=RESULTS):
     """Write {settings: row} to a csv file in the order of the plan."""
-    table = io.StringIO(newline="")
-    writer = csv.DictWriter(table, LABELS + SCORES, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows[key] for key in planned() if key in rows)
-    write_whole(path, table.getvalue())
+    made = [rows[key] for key in planned() if key in rows]
+    write_table(path, made, LABELS + SCORES)
 
 
 def run_plan(path=RESULTS, workers=None):

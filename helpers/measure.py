@@ -5,7 +5,6 @@ a machine that does nothing else. One thread a process, so that two processes
 can be compared with one.
 """
 
-import csv
 import json
 import os
 import subprocess
@@ -19,7 +18,7 @@ import numpy as np
 from helpers import DATA
 from helpers.language_model import PRESETS, init_params, loss_and_grads
 from helpers.params import named_arrays
-from helpers.safety import brief, write_table
+from helpers.safety import brief, read_table, write_table
 from helpers.speed import keep_freed_memory, one_blas_thread
 
 FOLDER = DATA / "experiments"
@@ -42,19 +41,7 @@ def write(name, rows):
 
 def read(name):
     """Return the rows of data/experiments/name.csv, numbers as floats."""
-    with open(FOLDER / f"{name}.csv", encoding="utf-8", newline="") as file:
-        return [
-            {key: number(value) for key, value in row.items()}
-            for row in csv.DictReader(file)
-        ]
-
-
-def number(text):
-    """Return text as a float, or as it is."""
-    try:
-        return float(text)
-    except ValueError:
-        return text
+    return read_table(FOLDER / f"{name}.csv")
 
 
 # how a step grows

@@ -104,14 +104,35 @@ def write_whole(path, text):
         file.write(text.encode("utf-8"))
 
 
-def write_table(path, rows):
-    """Write a list of dicts with the same keys as a table, .csv."""
+def write_table(path, rows, names=None):
+    """Write a list of dicts as a table, .csv.
+
+    names: the columns, if not the keys of the first row; what a row lacks
+    stays empty.
+    """
     table = io.StringIO(newline="")
-    names = list(rows[0]) if rows else []
+    names = names or (list(rows[0]) if rows else [])
     writer = csv.DictWriter(table, names, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     write_whole(path, table.getvalue())
+
+
+def read_table(path):
+    """Return the rows of a table as dicts, numbers as floats."""
+    with open(path, encoding="utf-8", newline="") as file:
+        return [
+            {name: number(text) for name, text in row.items()}
+            for row in csv.DictReader(file)
+        ]
+
+
+def number(text):
+    """Return text as a float, or as it is."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def write_arrays(path, arrays, before=None):
