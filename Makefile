@@ -56,10 +56,10 @@ run: $(ready)  ## run the lessons in place (LESSONS="01 02"), tell a story
 	@$(venv) -m helpers generate --seed 1
 
 exercises: $(ready)  ## write the lessons to fill in (FRESH=03 once more)
-	@$(venv) -m helpers.exercises write $(if $(FRESH),--fresh $(FRESH))
+	@$(venv) -m helpers.checks.exercises write $(if $(FRESH),--fresh $(FRESH))
 
 progress: $(ready)  ## run what is filled in, show how far (LESSONS="01 02")
-	@$(venv) -m helpers.exercises progress $(LESSONS)
+	@$(venv) -m helpers.checks.exercises progress $(LESSONS)
 
 # Two processes with one thread each; like `run`, always on the grammar.
 test: lint  ## check style, every cell's output, and what cells cannot show
@@ -87,7 +87,7 @@ report: $(ready)  ## write a run's report (RUN=..., ON="FILE" measures it)
 
 experiments: $(ready)  ## run what the tables of appendices A1 and A2 lack
 	@$(venv) -m helpers.experiments
-	@$(venv) -m helpers.digit_results
+	@$(venv) -m helpers.runs.digit_tables
 
 fuzz: $(ready)  ## send odd input to every border, for long (FUZZ=100000)
 	@FUZZ=$(FUZZ) WORKBOOK_DATA=grammar HF_HUB_OFFLINE=1 \

@@ -15,12 +15,14 @@ from pathlib import Path
 
 import numpy as np
 
-from helpers import DATA, SHIPPED, distributed, download
-from helpers.borders import check_data, check_integer
+from helpers import DATA, SHIPPED
 from helpers.generation import beam_search, generate_batch, stream
 from helpers.language_model import PRESETS, count_params, perplexity
-from helpers.safety import brief, only_one, put_aside, write_whole
-from helpers.story_grammar import is_story, story_log_prob
+from helpers.runs import distributed
+from helpers.runs.files import brief, only_one, put_aside, write_whole
+from helpers.runs.guards import check_data, check_integer
+from helpers.stories import download
+from helpers.stories.grammar import is_story, story_log_prob
 from helpers.tinystories import (
     END_OF_TEXT,
     bpe_tokenizer,
@@ -326,7 +328,7 @@ def evaluate_command(args):
 
 def report_command(args):
     """Measure what a run can do, and write REPORT.md beside it."""
-    from helpers.report import write_report  # matplotlib takes a second
+    from helpers.runs.report import write_report  # matplotlib takes a second
 
     print(write_report(args.folder / "runs" / args.run, args.on))
 

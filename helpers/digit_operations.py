@@ -12,7 +12,6 @@ from operator import itemgetter
 
 import numpy as np
 
-from helpers.borders import check_token_ids
 from helpers.generation import generate_batch
 from helpers.language_model import (
     ModelConfig,
@@ -22,7 +21,8 @@ from helpers.language_model import (
     language_model_backward,
     loss_and_grads,
 )
-from helpers.params import map_arrays
+from helpers.runs.guards import check_token_ids
+from helpers.runs.params import map_arrays
 from helpers.training import (
     TrainSettings,
     clip_grad_norm,
@@ -47,7 +47,8 @@ EOS = IDS["[EOS]"]
 
 
 ENCODER = ModelConfig(
-    *(len(TOKENS), 16),
+    vocab_size=len(TOKENS),
+    max_seq_len=16,
     d_model=64,
     n_heads=4,
     n_layers=2,

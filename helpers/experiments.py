@@ -39,8 +39,8 @@ from helpers.language_model import (
     init_params,
     loss_and_grads,
 )
-from helpers.safety import write_table
-from helpers.speed import cores, keep_freed_memory, one_blas_thread
+from helpers.runs.files import write_table
+from helpers.runs.speed import cores, keep_freed_memory, one_blas_thread
 from helpers.tinystories import (
     END_OF_TEXT,
     bpe_tokenizer,
@@ -227,8 +227,8 @@ def model_config(setup):
     """Return the ModelConfig of a setup."""
     task = TASKS[setup.task]()
     return ModelConfig(
-        task.vocab_size,
-        task.ids.shape[1],
+        vocab_size=task.vocab_size,
+        max_seq_len=task.ids.shape[1],
         d_model=setup.d_model,
         n_heads=setup.n_heads,
         n_layers=setup.n_layers,

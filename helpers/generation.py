@@ -12,7 +12,9 @@ from helpers.attention import (
     scaled_dot_product_attention,
     split_heads,
 )
-from helpers.borders import (
+from helpers.embeddings import embedding, sinusoidal_positions
+from helpers.language_model import head, log_softmax
+from helpers.runs.guards import (
     check_beams,
     check_integer,
     check_logits,
@@ -21,8 +23,6 @@ from helpers.borders import (
     check_prompts,
     check_sampling,
 )
-from helpers.embeddings import embedding, sinusoidal_positions
-from helpers.language_model import head, log_softmax
 from helpers.transformer_block import feed_forward, layer_norm, residual
 
 

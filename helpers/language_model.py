@@ -4,12 +4,11 @@ Built in notebooks/04_language_model.ipynb.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from helpers.attention import causal_mask, linear
-from helpers.borders import check_config, check_ids, check_targets
 from helpers.embeddings import (
     embedding,
     embedding_backward,
@@ -17,7 +16,8 @@ from helpers.embeddings import (
     learned_positions_backward,
     sinusoidal_positions,
 )
-from helpers.params import map_arrays, named_arrays
+from helpers.runs.doors import checked
+from helpers.runs.params import map_arrays, named_arrays
 from helpers.transformer_block import (
     dropout,
     dropout_backward,
@@ -28,7 +28,8 @@ from helpers.transformer_block import (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
+@checked
 class ModelConfig:
     """Say everything that fixes the shape and the kind of a model.
 
@@ -48,20 +49,19 @@ class ModelConfig:
     bias: bool = True  # on the linear maps; layer norms always have one
     dropout: float = 0.0
 
-    def __post_init__(self):
-        check_config(self)
 
-
+TINY = ModelConfig(
+    vocab_size=4096,
+    max_seq_len=256,
+    d_model=64,
+    n_heads=2,
+    n_layers=2,
+    d_ff=256,
+)
 PRESETS = {
-    "tiny": ModelConfig(
-        4096, 256, d_model=64, n_heads=2, n_layers=2, d_ff=256
-    ),
-    "small": ModelConfig(
-        4096, 256, d_model=128, n_heads=4, n_layers=2, d_ff=512
-    ),
-    "medium": ModelConfig(
-        4096, 256, d_model=256, n_heads=8, n_layers=4, d_ff=1024
-    ),
+    "tiny": TINY,
+    "small": replace(TINY, d_model=128, n_heads=4, d_ff=512),
+    "medium": replace(TINY, d_model=256, n_heads=8, n_layers=4, d_ff=1024),
 }
 
 
@@ -123,13 +123,13 @@ def count_params(params):
     return sum(array.size for array in named_arrays(params).values())
 
 
+@checked
 def embed(ids, params, config, rng=None):
     """Turn ids (B, T) into the vectors (B, T, C) the first block reads.
 
     Raises ValueError if ids are not (B, T), are out of range, or are longer
     than max_seq_len.
     """
-    check_ids(ids, config)
     x, token_cache = embedding(ids, params["token_embedding"]["weight"])
     if config.positions == "learned":
         table = params["position_embedding"]["weight"]
@@ -221,6 +221,7 @@ def log_softmax(logits):
     return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
 
 
+@checked
 def cross_entropy(logits, targets, ignore_index=-100):
     """Average minus log probability of the targets, in nats per token.
 
@@ -228,13 +229,7 @@ def cross_entropy(logits, targets, ignore_index=-100):
     -> loss, a float. Raises ValueError if there is no target to score or
     one is outside the vocabulary.
     """
-    if targets.shape != logits.shape[:-1]:
-        raise ValueError(
-            f"targets of shape {targets.shape} do not fit logits of shape "
-            f"{logits.shape}; give one target for each row of logits"
-        )
     keep = targets != ignore_index
-    check_targets(targets[keep], logits.shape[-1])
     log_probs = log_softmax(logits)
     rows = np.where(keep, targets, 0)[..., None]
     picked = np.take_along_axis(log_probs, rows, axis=-1)[..., 0]

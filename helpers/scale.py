@@ -8,7 +8,7 @@ import time
 
 import numpy as np
 
-from helpers.params import map_arrays
+from helpers.runs.params import map_arrays
 
 
 def parameter_counts(config):

@@ -14,7 +14,8 @@ import regex
 import tiktoken
 
 from helpers import DATA
-from helpers.borders import (
+from helpers.runs.files import whole_file, write_whole
+from helpers.runs.guards import (
     check_alphabet,
     check_characters,
     check_ranks,
@@ -30,8 +31,7 @@ from helpers.borders import (
     read_text,
     write_ranks,
 )
-from helpers.safety import whole_file, write_whole
-from helpers.story_grammar import tell_stories
+from helpers.stories.grammar import tell_stories
 
 END_OF_TEXT = "<|endoftext|>"
 

@@ -12,7 +12,23 @@ from pathlib import Path
 import numpy as np
 from tqdm.auto import tqdm
 
-from helpers.borders import (
+from helpers.language_model import (
+    ModelConfig,
+    cross_entropy,
+    init_params,
+    language_model,
+)
+from helpers.runs.files import (
+    brief,
+    ctrl_c_waits,
+    read_arrays,
+    read_newest,
+    text_fingerprint,
+    write_arrays,
+    write_table,
+    write_whole,
+)
+from helpers.runs.guards import (
     check_about,
     check_arrays,
     check_data,
@@ -25,24 +41,8 @@ from helpers.borders import (
     check_tokenizer,
     check_tokens,
 )
-from helpers.language_model import (
-    ModelConfig,
-    cross_entropy,
-    init_params,
-    language_model,
-)
-from helpers.params import named_arrays
-from helpers.safety import (
-    brief,
-    ctrl_c_waits,
-    read_arrays,
-    read_newest,
-    text_fingerprint,
-    write_arrays,
-    write_table,
-    write_whole,
-)
-from helpers.speed import Alone, keep_freed_memory
+from helpers.runs.params import named_arrays
+from helpers.runs.speed import Alone, keep_freed_memory
 from helpers.tinystories import BPETokenizer, sample_batch, story_starts
 
 CHECKPOINTS = ("checkpoint.npz", "checkpoint-before.npz")  # newest first

@@ -24,7 +24,7 @@ CONFIGS = {  # name: preset, vocabulary
     "medium": ("medium", 4096),
     "small, V = 50,257": ("small", 50257),
 }
-GLIBC = {  # keep freed memory, as helpers.speed does for ours
+GLIBC = {  # keep freed memory, as helpers.runs.speed does for ours
     "MALLOC_MMAP_MAX_": "0",
     "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1),
     "MALLOC_TOP_PAD_": str(64 * 2**20),
@@ -54,7 +54,7 @@ def make_problem(preset, vocab_size, seq_len=T, **changes):
 
 def numpy_step(config, params, ids, targets):
     """Return a function that does one step of ours and returns the loss."""
-    from helpers.speed import keep_freed_memory
+    from helpers.runs.speed import keep_freed_memory
     from helpers.training import Run, TrainSettings, make_optimizer, train_step
 
     keep_freed_memory()
@@ -106,7 +106,7 @@ def torch_step(config, params, ids, targets, compiled=False):
     """Return a function that does one step of torch's."""
     import torch
 
-    from helpers.params import map_arrays, named_arrays
+    from helpers.runs.params import map_arrays, named_arrays
 
     params = map_arrays(lambda a: torch.tensor(a, requires_grad=True), params)
     tensors = list(named_arrays(params).values())
@@ -159,7 +159,7 @@ def run_contender(task):
     """Do what a task says; return its figures."""
     engine = task["engine"]
     if task["kind"] == "peak":
-        from helpers.speed import sgemm_peak
+        from helpers.runs.speed import sgemm_peak
 
         return {"gflops": sgemm_peak()}
     problem = make_problem(*task["problem"], **task.get("changes", {}))
@@ -176,7 +176,7 @@ def run_contender(task):
 def generate_numpy(problem, seconds, n_tokens=100):
     """Time greedy generation with our KV cache, batch 1."""
     from helpers.generation import generate
-    from helpers.speed import one_blas_thread
+    from helpers.runs.speed import one_blas_thread
 
     config, params, ids, _ = problem
     settings = {"n_tokens": n_tokens, "temperature": 0}
@@ -197,7 +197,7 @@ def generate_torch(problem, seconds, n_tokens=100, tuned=True):
     """
     import torch
 
-    from helpers.params import map_arrays
+    from helpers.runs.params import map_arrays
 
     config, params, ids, _ = problem
     params = map_arrays(torch.tensor, params)

@@ -28,11 +28,12 @@ def origin(error):
     None if it is from anywhere else.
     """
     last = traceback.extract_tb(error.__traceback__)[-1]
-    if Path(last.filename).parent != HELPERS:
+    path = Path(last.filename)
+    if HELPERS not in path.parents:
         return None
     for first, lines in raises_of(last.filename).items():
         if last.lineno in lines:
-            return Path(last.filename).name, first
+            return path.relative_to(HELPERS).as_posix(), first
     return None
 
 

@@ -25,21 +25,13 @@ from clear import HELPERS, assert_clear, from_the_system, origin, raises_of
 from tiktoken_ext import openai_public
 
 from helpers import __main__ as cli
-from helpers import (
-    borders,
-    digit_operations,
-    distributed,
-    download,
-    exercises,
-    safety,
-    training,
-)
+from helpers import digit_operations, training
 from helpers.attention import (
     causal_mask,
     multi_head_attention,
     scaled_dot_product_attention,
 )
-from helpers.borders import check_sampling
+from helpers.checks import exercises
 from helpers.embeddings import embedding, learned_positions
 from helpers.generation import (
     KVCache,
@@ -57,7 +49,10 @@ from helpers.language_model import (
     init_params,
     language_model,
 )
-from helpers.story_grammar import tell_stories
+from helpers.runs import distributed, files, guards
+from helpers.runs.guards import check_sampling
+from helpers.stories import download
+from helpers.stories.grammar import tell_stories
 from helpers.tinystories import (
     BPETokenizer,
     CharTokenizer,
@@ -137,7 +132,7 @@ def fill_cache():
 
 
 def with_8_gb(call, *args, **options):
-    with mock.patch.object(borders, "memory_size", lambda: 8 * 2**30):
+    with mock.patch.object(guards, "memory_size", lambda: 8 * 2**30):
         return call(*args, **options)
 
 
@@ -173,7 +168,7 @@ def diverged(loss=1.0, norm=1.0, **bad):
     run = start_run(CONFIG, SETTINGS)
     grads = {name: np.full(3, value) for name, value in bad.items()}
     run.params = {name: np.zeros(3) for name in bad}
-    borders.check_finite(run, loss, norm, grads)
+    guards.check_finite(run, loss, norm, grads)
 
 
 def save_diverged(folder):
@@ -214,7 +209,7 @@ def write_to_a_full_disk(folder):
     def open_full(path, mode):
         return open("/dev/full", mode)
 
-    with mock.patch.object(safety, "open", open_full, create=True):
+    with mock.patch.object(files, "open", open_full, create=True):
         bpe_tokenizer(RANKS).save(folder / TOKENIZER)
 
 
@@ -255,7 +250,7 @@ def resume_without_optimizer(folder):
 
 def train_while_it_trains(folder):
     train_here(folder)
-    with safety.only_one(folder / "runs" / "my-tiny"):
+    with files.only_one(folder / "runs" / "my-tiny"):
         resume(folder)
 
 
@@ -281,7 +276,7 @@ def found_by_mpiexec(mpi4py):
 
 def write_checkpoint(path):
     training.save_checkpoint(path, start_run(CONFIG, SETTINGS))
-    return safety.read_arrays(path)
+    return files.read_arrays(path)
 
 
 def edit(change):
@@ -289,7 +284,7 @@ def edit(change):
 
     def damage(path, arrays):
         change(arrays)
-        safety.write_arrays(path, arrays)
+        files.write_arrays(path, arrays)
 
     return damage
 
@@ -1099,9 +1094,9 @@ def test_the_page_says_what_is_said(tmp_path):
 
 BORDERS = [
     *("attention", "embeddings", "transformer_block", "language_model"),
-    *("tinystories", "training", "generation", "speed"),
-    *("borders", "safety", "download", "distributed", "__main__"),
-    *("report", "digit_operations"),
+    *("tinystories", "training", "generation", "digit_operations"),
+    *("runs/guards", "runs/doors", "runs/files", "runs/speed"),
+    *("runs/distributed", "runs/report", "stories/download", "__main__"),
 ]
 
 
@@ -1253,7 +1248,7 @@ def test_mojibake_is_mended(text, tmp_path):
     ["plain", "“Hi” café", "«CAFÉ»", "naïve", "Ã", "â€", "Âme â€œ“", "ÃÂ î"],
 )
 def test_what_is_no_mojibake_stays(text):
-    assert borders.mend(text) == text
+    assert guards.mend(text) == text
 
 
 # --- saves that fail half-way ---

@@ -54,9 +54,9 @@ MARKUP = "<b>bold</b> & <img src=x onerror=alert(1)>"
 # a value between two steps of its slider. Later a cell of ours takes it back.
 SLOWER = """
 import time
-from helpers import panel_writer
+from helpers.panel import writer
 
-quick_steps, changes = panel_writer.sample_steps, []
+quick_steps, changes = writer.sample_steps, []
 
 
 def slow_steps(*args, **settings):
@@ -65,11 +65,11 @@ def slow_steps(*args, **settings):
         yield step
 
 
-panel_writer.sample_steps = slow_steps
+writer.sample_steps = slow_steps
 panel.temperature.value, panel.length.value = 0.777, 200
 panel.temperature.observe(changes.append, "value")
 """
-QUICK_AGAIN = "panel_writer.sample_steps = quick_steps; print(changes)"
+QUICK_AGAIN = "writer.sample_steps = quick_steps; print(changes)"
 
 # How many times lighter or darker is the text than what lies behind it?
 CONTRAST = """panel => {

@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 
 from helpers import __main__ as cli
-from helpers import download, safety, tinystories, training
-from helpers.story_grammar import tell_stories
+from helpers import tinystories, training
+from helpers.runs import files
+from helpers.stories import download
+from helpers.stories.grammar import tell_stories
 from helpers.tinystories import (
     END_OF_TEXT,
     bpe_tokenizer,
@@ -125,7 +127,7 @@ def test_data_that_finds_no_room_keeps_what_is_there(
     command = "data", "--from", source, "--folder", tmp_path
     run(*command)
     written = {p: p.read_bytes() for p in (tmp_path / "tinystories").iterdir()}
-    monkeypatch.setattr(safety, "open", open_full, raising=False)
+    monkeypatch.setattr(files, "open", open_full, raising=False)
     message = error_of(run(*command, "--stories", 20, "--force"))
     assert "No space left" in message
     assert written == {

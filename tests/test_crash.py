@@ -29,17 +29,18 @@ import pytest
 from jupyter_client.manager import start_new_kernel
 from tqdm.auto import tqdm
 
-from helpers import DATA, SHIPPED, safety, training
+from helpers import DATA, SHIPPED, training
 from helpers import __main__ as cli
 from helpers.language_model import ModelConfig
-from helpers.params import named_arrays
-from helpers.safety import (
+from helpers.runs import files
+from helpers.runs.files import (
     fingerprint,
     read_arrays,
     read_newest,
     write_arrays,
 )
-from helpers.story_grammar import tell_stories
+from helpers.runs.params import named_arrays
+from helpers.stories.grammar import tell_stories
 from helpers.tinystories import END_OF_TEXT, bpe_tokenizer, train_bpe
 from helpers.training import CHECKPOINTS, TrainSettings, load_run, start_run
 
@@ -275,7 +276,9 @@ def test_a_kill_before_any_call_loses_nothing():
 
 # --- stopped by hand ---
 
-CONFIG = ModelConfig(300, 16, d_model=16, n_heads=2, n_layers=1, d_ff=16)
+CONFIG = ModelConfig(
+    vocab_size=300, max_seq_len=16, d_model=16, n_heads=2, n_layers=1, d_ff=16
+)
 LONG = TrainSettings(steps=10**6, batch_size=2, seq_len=16, eval_every=10**6)
 SHORT = replace(LONG, steps=6, eval_every=2, warmup=2)
 TOKENS = np.random.default_rng(0).integers(0, 300, 400).astype(np.uint16)
@@ -569,7 +572,7 @@ def test_a_folder_that_is_removed_comes_back(tmp_path, monkeypatch):
 def test_what_kills_leave_is_gone_with_the_next_start(tmp_path):
     left = tmp_path / "checkpoint.npz.1.partial"
     left.write_text("half")
-    with safety.only_one(tmp_path):
+    with files.only_one(tmp_path):
         assert not left.exists()
 
 
@@ -578,7 +581,7 @@ def test_no_two_train_into_one_folder(tmp_path, capsys):
     assert cli.main(command(tmp_path, "run", steps=3)) == 0
     folder = tmp_path / "runs" / "run"
     before, words = contents(folder), command(tmp_path, "run")
-    with safety.only_one(folder):  # as a training does
+    with files.only_one(folder):  # as a training does
         for word in ("--resume", "--force"):
             words = [word if w == "--resume" else w for w in words]
             assert cli.main([*words, "--steps=5"]) == 2
@@ -599,7 +602,7 @@ def no_room(monkeypatch, only=""):
         full = Path(path).name.startswith(only)
         return open("/dev/full" if full else path, mode)
 
-    monkeypatch.setattr(safety, "open", open_full, raising=False)
+    monkeypatch.setattr(files, "open", open_full, raising=False)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only on Linux")

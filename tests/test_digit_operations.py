@@ -10,7 +10,7 @@ import torch_reference as reference
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers import digit_operations, digit_results
+from helpers import digit_operations
 from helpers.checks import Mistake, check_backward, check_numerically
 from helpers.digit_operations import (
     DECODER,
@@ -46,7 +46,6 @@ from helpers.digit_operations import (
     unseen_questions,
     without_heads,
 )
-from helpers.digit_results import read_table, write_table
 from helpers.language_model import (
     cross_entropy,
     cross_entropy_backward,
@@ -54,8 +53,10 @@ from helpers.language_model import (
     language_model,
     language_model_backward,
 )
-from helpers.params import map_arrays, named_arrays
-from helpers.plots import attention_weights
+from helpers.runs import digit_tables
+from helpers.runs.digit_tables import read_table, write_table
+from helpers.runs.params import map_arrays, named_arrays
+from helpers.runs.plots import attention_weights
 from helpers.training import TrainSettings
 
 QUESTIONS = ["First(3,1,2)", "Second(10,4,27)", "Min(9,9,8)", "Last(99,0,5)"]
@@ -324,8 +325,10 @@ def test_encoder_matches_torch(torch_op, sizes):
     config = replace(ENCODER, **sizes)
     ids, mask = pad_rows([tokenize(question) for question in QUESTIONS])
     check_backward(
-        *(encoder, encoder_backward, torch_op),
-        *(ids, random_params(config)),
+        encoder,
+        encoder_backward,
+        torch_op,
+        (ids, random_params(config)),
         config=config,
         mask=mask,
     )
@@ -335,7 +338,9 @@ def test_encoder_matches_central_differences():
     config = replace(ENCODER, **SMALL)
     ids, mask = pad_rows([tokenize(question) for question in QUESTIONS])
     check_numerically(
-        *(encoder, encoder_backward, ids, random_params(config)),
+        encoder,
+        encoder_backward,
+        (ids, random_params(config)),
         config=config,
         mask=mask,
         samples=8,
@@ -364,9 +369,9 @@ def test_a_wrong_gradient_is_caught(wrong):
     arrays = ids, random_params(config)
     settings = {"config": config, "mask": mask}
     with pytest.raises(Mistake, match="wrong"):
-        check_backward(encoder, wrong, torch_encoder, *arrays, **settings)
+        check_backward(encoder, wrong, torch_encoder, arrays, **settings)
     with pytest.raises(Mistake, match="wrong"):
-        check_numerically(encoder, wrong, *arrays, samples=8, **settings)
+        check_numerically(encoder, wrong, arrays, samples=8, **settings)
 
 
 def torch_loss(params, config, questions, build):
@@ -398,7 +403,7 @@ def test_the_path_that_trains_matches_torch(config, loss_and_grads, build):
         return map_arrays(lambda grad: grad * dloss, grads)
 
     params = random_params(config)
-    check_backward(loss, loss_backward, torch_loss, params, **settings)
+    check_backward(loss, loss_backward, torch_loss, (params,), **settings)
 
 
 # answers, training, evaluation
@@ -640,7 +645,7 @@ def test_the_table_of_removals():
 
 def test_tables_survive_the_way_there_and_back(tmp_path, monkeypatch):
     monkeypatch.setitem(
-        digit_results.TABLES,
+        digit_tables.TABLES,
         "A1_removals",
         lambda: iter([{"seed": 3, "removed": "head 0.1", "Max": 40.5}]),
     )
@@ -651,7 +656,7 @@ def test_tables_survive_the_way_there_and_back(tmp_path, monkeypatch):
 
 def test_a_short_two_digit_run(monkeypatch):
     small = replace(DECODER, d_model=8, n_heads=2, n_layers=1, d_ff=8)
-    monkeypatch.setattr(digit_results, "DECODER", small)
-    rows = list(digit_results.two_digits(range(1), steps=3))
+    monkeypatch.setattr(digit_tables, "DECODER", small)
+    rows = list(digit_tables.two_digits(range(1), steps=3))
     assert [row["part"] for row in rows] == ["valid", "test"]
     assert rows[1]["step"] == 3 and 0 <= rows[1]["all"] < 0.2

@@ -14,10 +14,10 @@ import psutil
 import pytest
 
 from helpers import __main__ as cli
-from helpers import distributed, speed
 from helpers.language_model import ModelConfig, init_params
-from helpers.params import named_arrays
-from helpers.story_grammar import tell_stories
+from helpers.runs import distributed, speed
+from helpers.runs.params import named_arrays
+from helpers.stories.grammar import tell_stories
 from helpers.tinystories import END_OF_TEXT
 from helpers.training import load_run
 
@@ -115,7 +115,15 @@ def test_ranks_train_as_one(N, like, dropout, folder, alone):
 @pytest.mark.parametrize("n", [1, 2, 3, 5])
 def test_shares_add_up(n):
     rng = np.random.default_rng(0)
-    config = ModelConfig(11, 8, 12, 3, 2, 20, dropout=0.3)
+    config = ModelConfig(
+        vocab_size=11,
+        max_seq_len=8,
+        d_model=12,
+        n_heads=3,
+        n_layers=2,
+        d_ff=20,
+        dropout=0.3,
+    )
     params = init_params(config, rng, np.float64)
     batch = (*rng.integers(0, 11, (2, 10, 5)), params, config)
 
@@ -134,7 +142,14 @@ def test_shares_add_up(n):
 def test_gradients_are_one_message():
     """What Team sends is the memory of all gradients, and nothing else."""
     rng = np.random.default_rng(0)
-    config = ModelConfig(11, 8, 12, 3, 2, 20)
+    config = ModelConfig(
+        vocab_size=11,
+        max_seq_len=8,
+        d_model=12,
+        n_heads=3,
+        n_layers=2,
+        d_ff=20,
+    )
     params = init_params(config, rng)
     ids = rng.integers(0, 11, (4, 5))
     _, grads = speed.batch_loss_and_grads(ids, ids, params, config)
@@ -218,7 +233,7 @@ def test_one_sentence_from_rank_0(folder, alone):
 def test_an_error_of_one_rank_ends_all(folder):
     program = f"""
 import sys
-from helpers import distributed
+from helpers.runs import distributed
 from helpers.__main__ import main
 if distributed.find_team().rank == 1:
     def load_run(folder):
@@ -249,7 +264,8 @@ def test_alone_without_mpiexec(monkeypatch):
 
 def test_mpi4py_is_left_alone_without_mpiexec():
     code = (
-        "import sys; from helpers import __main__, distributed as d; "
+        "import sys; from helpers import __main__; "
+        "from helpers.runs import distributed as d; "
         "assert d.find_team() is d.Alone and 'mpi4py' not in sys.modules"
     )
     env = {k: v for k, v in ENV.items() if not k.startswith(("PMI", "OMPI"))}
@@ -259,7 +275,7 @@ def test_mpi4py_is_left_alone_without_mpiexec():
 @pytest.mark.parametrize("end", ["pass", "os.kill(os.getpid(), 15)"])
 def test_last_words_are_those_of_the_dead(end, capfd):
     code = (
-        "import os; from helpers.distributed import last_words\n"
+        "import os; from helpers.runs.distributed import last_words\n"
         f"with last_words('remember me'):\n    {end}"
     )
     subprocess.run([sys.executable, "-c", code])

@@ -26,13 +26,18 @@ from helpers.language_model import (
     language_model,
     language_model_backward,
 )
-from helpers.params import map_arrays, named_arrays
+from helpers.runs.params import map_arrays, named_arrays
 from helpers.training import TrainSettings, start_run, train_step
 
 HELPERS = str(Path(helpers.__file__).parent)
 CONFIGS = [
     ModelConfig(
-        *(11, 8, 12, 3, 2, 7),
+        vocab_size=11,
+        max_seq_len=8,
+        d_model=12,
+        n_heads=3,
+        n_layers=2,
+        d_ff=7,
         norm=norm,
         activation=activation,
         positions=positions,

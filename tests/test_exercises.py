@@ -25,9 +25,9 @@ from nbclient.exceptions import CellExecutionError
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 import helpers
-from helpers import checks, exercises, tinystories
-from helpers.checks import is_blank
-from helpers.exercises import FAILED, functions, has_tag
+from helpers import checks, tinystories
+from helpers.checks import exercises, is_blank
+from helpers.checks.exercises import FAILED, functions, has_tag
 
 pytest.importorskip("torch")  # the lessons check with it
 matplotlib.use("Agg")

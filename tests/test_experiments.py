@@ -36,7 +36,7 @@ from helpers.language_model import (
     init_params,
     language_model_backward,
 )
-from helpers.params import map_arrays
+from helpers.runs.params import map_arrays
 
 TINY = Setup("stories", d_model=4, steps=2, warmup=0, lr=0.01, n_layers=1)
 
@@ -60,7 +60,7 @@ def test_unscaled_attention(rng):
         experiments.unscaled_attention,
         experiments.unscaled_attention_backward,
     )
-    check_backward(*pair, torch_op, q, k, v, mask=mask)
+    check_backward(*pair, torch_op, (q, k, v), mask=mask)
 
 
 def test_no_norm(rng):
@@ -70,7 +70,7 @@ def test_no_norm(rng):
     def torch_op(x, weight, bias):
         return x * weight + bias
 
-    check_backward(*pair, torch_op, x, weight, bias)
+    check_backward(*pair, torch_op, (x, weight, bias))
 
 
 def test_no_residual(rng):
@@ -94,7 +94,7 @@ def test_no_residual(rng):
     def torch_op(x, weight, norm):
         return F.layer_norm(x, (12,), norm["weight"], norm["bias"]) @ weight
 
-    check_backward(op, op_backward, torch_op, x, weight, norm)
+    check_backward(op, op_backward, torch_op, (x, weight, norm))
 
 
 def logits(params, ids, config):
@@ -111,7 +111,15 @@ PROOFS = {
 
 def changed_model(rng, positions):
     """Return parameters away from their initial values, ids and config."""
-    config = ModelConfig(11, 8, 12, 3, 2, 7, positions=positions)
+    config = ModelConfig(
+        vocab_size=11,
+        max_seq_len=8,
+        d_model=12,
+        n_heads=3,
+        n_layers=2,
+        d_ff=7,
+        positions=positions,
+    )
     params = init_params(config, rng, np.float64)
     params = map_arrays(lambda a: a + 0.3 * rng.normal(size=a.shape), params)
     return params, rng.integers(0, 11, (2, 5)), config
@@ -124,7 +132,7 @@ def test_whole_model_with_a_part_replaced(name, rng):
     with replaced(REPLACEMENTS[name]):
         pair = logits, language_model_backward
         # the gradient reaches every parameter
-        check_numerically(*pair, params, ids=rest[0], config=rest[1])
+        check_numerically(*pair, (params,), ids=rest[0], config=rest[1])
         after, _ = logits(params, *rest)
     assert np.allclose(before, after) == (name == "nothing")
 

@@ -14,9 +14,14 @@ import pytest
 from test_gradients import CHECKS, MODULES, OPS
 from test_mutants import MUTANTS, NOTICED_BY, find_failure, name_of, rebuild
 
-from helpers import checks
-from helpers.checks import Mistake, check_backward, try_backward, try_value
-from helpers.diagnosis import ANY_SHAPE, SAME_SHAPE, Context, diagnose
+from helpers.checks import (
+    Mistake,
+    check_backward,
+    gradients,
+    try_backward,
+    try_value,
+)
+from helpers.checks.diagnosis import ANY_SHAPE, SAME_SHAPE, Context, diagnose
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
 
@@ -366,12 +371,12 @@ def honest_contexts():
         pair = getattr(module, op, None), getattr(module, op + "_backward", 0)
         forward, backward = OPS[op](module) if op in OPS else pair
         arrays, settings = next(iter(cases.values()))
-        inputs = [checks._cast(array, np.float64) for array in arrays]
-        out, flowing, grads = checks._run(
+        inputs = [gradients._cast(array, np.float64) for array in arrays]
+        out, flowing, grads = gradients._run(
             forward, backward, inputs, settings, np.float64
         )
-        named = checks._name(forward, inputs, out, grads)
-        went_in = checks._name_inputs(forward, inputs, settings)
+        named = gradients._name(forward, inputs, out, grads)
+        went_in = gradients._name_inputs(forward, inputs, settings)
         named = {key: np.asarray(array) for key, array in named.items()}
         yield Context(named, dict(named), *went_in, flowing)
 
@@ -431,7 +436,7 @@ def said_of_backward(backward, forward=twice):
     with pytest.MonkeyPatch.context() as patch:
         lines = []
         patch.setattr("builtins.print", lines.append)
-        try_backward(forward, backward, torch_twice, x)
+        try_backward(forward, backward, torch_twice, (x,))
     (line,) = lines
     return line
 
@@ -488,7 +493,7 @@ def test_too_few_gradients_are_counted():
         return a + b, None
 
     with pytest.raises(Mistake, match="1 gradients for 2 .* Return one for"):
-        check_backward(add, lambda d, c: d, lambda a, b: a + b, x, x)
+        check_backward(add, lambda d, c: d, lambda a, b: a + b, (x, x))
 
 
 def test_jupyter_shows_a_mistake_without_a_traceback():
@@ -508,7 +513,7 @@ def test_missing_and_surplus_gradients_are_named(grads, said):
     with pytest.raises(Mistake, match=said):
         arrays = {"weight": x}
         check_backward(
-            use, lambda *_: grads, lambda p: p["weight"] * 1, arrays
+            use, lambda *_: grads, lambda p: p["weight"] * 1, (arrays,)
         )
 
 
@@ -537,12 +542,12 @@ def test_try_value_says_it_in_one_line(got, expected, line, capsys):
 
 
 def test_verdicts_are_recorded_by_name(monkeypatch):
-    monkeypatch.setattr(checks, "VERDICTS", [])
+    monkeypatch.setattr(gradients, "VERDICTS", [])
     said_of_backward(twice_backward)
     said_of_backward(cell(BROKEN))
     said_of_backward(cell(BLANK))
     try_value(twice, 5, 2)
-    assert checks.VERDICTS == [
+    assert gradients.VERDICTS == [
         ("twice", "matches torch"),
         ("twice_backward", "matches torch"),
         ("f", "raises an error"),

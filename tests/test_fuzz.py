@@ -24,8 +24,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from helpers import __main__ as cli
-from helpers import download, safety, tinystories, training
-from helpers.borders import mend
+from helpers import tinystories, training
 from helpers.generation import (
     beam_search,
     generate,
@@ -40,7 +39,10 @@ from helpers.language_model import (
     language_model,
 )
 from helpers.panel import sampling_panel
-from helpers.story_grammar import tell_stories
+from helpers.runs import files
+from helpers.runs.guards import mend
+from helpers.stories import download
+from helpers.stories.grammar import tell_stories
 from helpers.tinystories import (
     END_OF_TEXT,
     BPETokenizer,
@@ -60,7 +62,9 @@ INPUTS = int(os.environ.get("FUZZ", 3600))
 STORIES = tell_stories(20)
 RANKS = train_bpe(END_OF_TEXT.join(STORIES), 300)
 TOKENIZER = bpe_tokenizer(RANKS)
-CONFIG = ModelConfig(300, 16, d_model=8, n_heads=2, n_layers=1, d_ff=8)
+CONFIG = ModelConfig(
+    vocab_size=300, max_seq_len=16, d_model=8, n_heads=2, n_layers=1, d_ff=8
+)
 PARAMS = init_params(CONFIG, np.random.default_rng(0))
 SHORT = TrainSettings(steps=2, batch_size=2, seq_len=8, eval_every=1)
 answers = 0
@@ -449,7 +453,7 @@ JSON = st.recursive(
 @fuzz(40, draw=st.data())
 def test_checkpoints_that_say_odd_things(draw, checkpoint):
     path = checkpoint[1]
-    arrays = safety.read_arrays(path)
+    arrays = files.read_arrays(path)
     about = json.loads(str(arrays["about"]))
     names = st.sampled_from(sorted(about))
     name = draw.draw(names)
@@ -459,7 +463,7 @@ def test_checkpoints_that_say_odd_things(draw, checkpoint):
     else:
         about[name] = draw.draw(JSON)
     arrays["about"] = np.array(json.dumps(about))
-    safety.write_arrays(path.with_name("odd.npz"), arrays)
+    files.write_arrays(path.with_name("odd.npz"), arrays)
     answer(training.load_checkpoint, path.with_name("odd.npz"))
 
 

@@ -33,11 +33,16 @@ from helpers.language_model import (
     language_model,
     log_softmax,
 )
-from helpers.params import map_arrays
+from helpers.runs.params import map_arrays
 
 CONFIGS = {
     f"{norm}-{positions}": ModelConfig(
-        *(11, 10, 12, 3, 2, 7),
+        vocab_size=11,
+        max_seq_len=10,
+        d_model=12,
+        n_heads=3,
+        n_layers=2,
+        d_ff=7,
         norm=norm,
         positions=positions,
         tied_head=positions == "learned",
@@ -421,7 +426,9 @@ def test_sample_steps_show_what_was_drawn_from():
 
 # --- beam search ---
 
-TINY = ModelConfig(4, 8, d_model=6, n_heads=2, n_layers=1, d_ff=5)
+TINY = ModelConfig(
+    vocab_size=4, max_seq_len=8, d_model=6, n_heads=2, n_layers=1, d_ff=5
+)
 
 
 def tiny_model(seed):

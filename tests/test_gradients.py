@@ -24,7 +24,7 @@ from helpers import (
 )
 from helpers.checks import check_backward, check_numerically
 from helpers.language_model import ModelConfig, init_params
-from helpers.params import map_arrays
+from helpers.runs.params import map_arrays
 
 LESSONS = (
     attention,
@@ -112,13 +112,13 @@ def prove(op, label, module=None):
         backward = getattr(module, op + "_backward")
     arrays, settings = CHECKS[op][label]
     torch_op = REFERENCES.get(op) or getattr(reference, op)
-    return check_backward(forward, backward, torch_op, *arrays, **settings)
+    return check_backward(forward, backward, torch_op, arrays, **settings)
 
 
 def config_of(size, **options):
     _, T, H, D, F = size
     sizes = {"d_model": H * D, "n_heads": H, "n_layers": 2, "d_ff": F}
-    return ModelConfig(V, T + 3, **sizes, **options)
+    return ModelConfig(vocab_size=V, max_seq_len=T + 3, **sizes, **options)
 
 
 def moved_params(config, rng):
@@ -364,7 +364,7 @@ def test_backward_equals_central_differences(op):
     arrays, settings = next(iter(CHECKS[op].values()))
     backward = getattr(module, op + "_backward")
     forward = getattr(module, op)
-    check_numerically(forward, backward, *arrays, samples=8, **settings)
+    check_numerically(forward, backward, arrays, samples=8, **settings)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -378,7 +378,7 @@ def test_default_model_is_gpt2(seed):
 
     model = language_model.language_model
     backward = language_model.language_model_backward
-    check_backward(model, backward, gpt2, ids, params, config)
+    check_backward(model, backward, gpt2, (ids, params, config))
 
 
 @pytest.mark.parametrize("masked", [True, False])
@@ -395,7 +395,7 @@ def test_post_norm_relu_block_is_the_one_of_2017(seed, masked):
     block = transformer_block.transformer_block
     backward = transformer_block.transformer_block_backward
     mask = np.tri(T, dtype=bool) if masked else None
-    check_backward(block, backward, block_2017, x, params, config, mask=mask)
+    check_backward(block, backward, block_2017, (x, params, config), mask=mask)
 
 
 @pytest.mark.parametrize("T, C", [(1, 1), (5, 12), (7, 5), (40, 6)])

@@ -28,8 +28,13 @@ LESSONS = {  # in their order: the notebook and the module it builds
 }
 ORDER = list(LESSONS.values())
 NOTEBOOKS = {p.stem: p for p in sorted(ROOT.glob("notebooks/*.ipynb"))}
-HELPERS = sorted(ROOT.glob("helpers/*.py"))
-MODULES = {path.stem: path.read_text("utf-8") for path in HELPERS}
+HELPERS = ROOT / "helpers"
+MODULES = {  # dotted names under helpers, such as "runs.files"
+    ".".join(path.relative_to(HELPERS).with_suffix("").parts): (
+        path.read_text("utf-8")
+    )
+    for path in sorted(HELPERS.rglob("*.py"))
+}
 
 every_notebook = pytest.mark.parametrize("name", NOTEBOOKS)
 every_lesson = pytest.mark.parametrize(
@@ -48,10 +53,10 @@ def code_of(name):
     return [re.sub(r"(?m)^[%!].*$", "", cell.source) for cell in cells]
 
 
-def imports(source):
-    """Return the dotted names that a source imports, wherever it does."""
-    names = set()
-    for node in ast.walk(ast.parse(source)):
+def imports(source, anywhere=True):
+    """Return the dotted names that a source imports: anywhere, or at once."""
+    tree, names = ast.parse(source), set()
+    for node in ast.walk(tree) if anywhere else tree.body:
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -61,8 +66,8 @@ def imports(source):
 
 
 def helpers_in(source):
-    """Return the modules of helpers that a source imports."""
-    return {m for m in MODULES if f"helpers.{m}" in imports(source)}
+    """Return the lesson modules that a source imports."""
+    return {m for m in ORDER if f"helpers.{m}" in imports(source)}
 
 
 def built_in(name):
@@ -171,12 +176,39 @@ def test_module_imports_only_earlier_modules(module):
     assert not later & helpers_in(MODULES[module])
 
 
+# the house
+
+
+def test_the_shelf_holds_the_lessons_and_four_folders():
+    found = {path.name for path in HELPERS.iterdir()} - {"__pycache__"}
+    lessons = {f"{module}.py" for module in ORDER}
+    folders = {"checks", "runs", "panel", "stories"}
+    assert found == lessons | folders | {"__init__.py", "__main__.py"}
+
+
+def test_no_module_imports_itself_on_its_way():
+    """Follow the imports at the top of each module; look for circles."""
+
+    def follow(module, way=()):
+        assert module not in way, " -> ".join([*way, module])
+        for name in imports(MODULES[module], anywhere=False):
+            name = name.removeprefix("helpers.")
+            for other in {name, f"{name}.__init__"} & set(MODULES):
+                if not module.startswith(f"{name}."):
+                    follow(other, (*way, module))
+
+    for module in MODULES:
+        follow(module)
+
+
 # torch
 
 
-@pytest.mark.parametrize("module", sorted(set(MODULES) - {"checks"}))
-def test_only_checks_knows_torch(module):
-    assert not any("torch" in name for name in imports(MODULES[module]))
+def test_only_checks_know_torch():
+    for module, source in MODULES.items():
+        if not module.startswith("checks."):
+            roots = {name.partition(".")[0] for name in imports(source)}
+            assert "torch" not in roots, module
 
 
 @every_lesson
@@ -187,8 +219,8 @@ def test_torch_is_imported_last(name):
         assert not found or "import" not in rest.replace("import torch", "")
 
 
-def test_lessons_need_neither_torch_nor_datasets():
-    blocked = "import sys; sys.modules.update(torch=None, datasets=None); "
-    wanted = ", ".join(f"helpers.{module}" for module in MODULES)
-    code = blocked + f"import {wanted}"
+def test_lessons_need_neither_torch_nor_datasets_nor_widgets():
+    code = "import sys; sys.modules.update(torch=None, datasets=None)\n"
+    code += "sys.modules.update(ipywidgets=None, anywidget=None)\nimport "
+    code += ", ".join(f"helpers.{module}" for module in ORDER)
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

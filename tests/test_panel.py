@@ -13,8 +13,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers import panel as panel_module
-from helpers import panel_writer
 from helpers.attention import causal_mask, linear, softmax
 from helpers.generation import generate, next_token_probs
 from helpers.language_model import (
@@ -23,16 +21,21 @@ from helpers.language_model import (
     init_params,
     language_model,
 )
-from helpers.panel import sampling_panel
-from helpers.panel_view import bars_html, token_texts, visible
-from helpers.params import map_arrays
+from helpers.panel import knobs, sampling_panel, writer
+from helpers.panel.looks import bars_html, token_texts, visible
+from helpers.runs.params import map_arrays
 from helpers.tinystories import bpe_tokenizer, char_tokenizer
 from helpers.transformer_block import layer_norm, transformer_block
 
 ALPHABET = "Once upon a time, the <b>cat</b> & dog.\n"
 TOKENIZER = char_tokenizer(ALPHABET)
 CONFIG = ModelConfig(
-    TOKENIZER.vocab_size, 64, d_model=16, n_heads=2, n_layers=1, d_ff=32
+    vocab_size=TOKENIZER.vocab_size,
+    max_seq_len=64,
+    d_model=16,
+    n_heads=2,
+    n_layers=1,
+    d_ff=32,
 )
 PARAMS = init_params(CONFIG, np.random.default_rng(0))
 
@@ -55,7 +58,7 @@ def slow_model(monkeypatch):
             time.sleep(0.02)
             yield 0, probs
 
-    monkeypatch.setattr(panel_writer, "sample_steps", slow_steps)
+    monkeypatch.setattr(writer, "sample_steps", slow_steps)
 
 
 class Reader(HTMLParser):
@@ -167,9 +170,9 @@ def test_interrupt_without_threads(panel, monkeypatch):
     def interrupt(*args, **settings):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(panel_writer, "sample_steps", interrupt)
+    monkeypatch.setattr(writer, "sample_steps", interrupt)
     monkeypatch.setattr(
-        panel_module, "run_in_thread", lambda task, *args: task(*args)
+        knobs, "run_in_thread", lambda task, *args: task(*args)
     )
     with pytest.raises(KeyboardInterrupt):
         panel.generate.click()
@@ -181,7 +184,7 @@ def test_updates_are_few(panel):
     panel.first.view.observe(lambda c: values.append(c.new), "value")
     text = run(panel, length=40, temperature=0)
     seconds = time.perf_counter() - start
-    assert len(values) <= seconds / panel_module.UPDATE_EVERY + 4
+    assert len(values) <= seconds / knobs.UPDATE_EVERY + 4
     assert Reader(panel).story == "Once upon a time" + text
 
 
@@ -202,9 +205,7 @@ def test_status_says_why_it_ended(panel, length, temperature, sentence):
 def test_story_may_end_by_itself(panel, monkeypatch):
     probs = np.eye(CONFIG.vocab_size)[4]
     steps = [(4, probs), (5, probs)]
-    monkeypatch.setattr(
-        panel_writer, "sample_steps", lambda *_, **__: iter(steps)
-    )
+    monkeypatch.setattr(writer, "sample_steps", lambda *_, **__: iter(steps))
     run(panel)
     assert panel.status.startswith("the story ended after 2 tokens (")
 
@@ -370,7 +371,7 @@ def test_surprise_is_the_models_own(panel):
 def test_attention_is_that_of_the_step(panel):
     run(panel, prompt="the cat", length=8, colour="attention")
     pick(panel, "token 6")
-    weights = panel_writer.last_attention(panel.first.ids[:6], PARAMS, CONFIG)
+    weights = writer.last_attention(panel.first.ids[:6], PARAMS, CONFIG)
     assert weights.shape == (CONFIG.n_layers, CONFIG.n_heads, 6)
     np.testing.assert_allclose(weights.sum(axis=-1), 1, rtol=1e-5)
     for head in ((0, 0), (0, 1)):
@@ -384,12 +385,12 @@ def test_attention_is_that_of_the_step(panel):
 
 def test_last_attention_is_softmax_of_queries_and_keys():
     sizes = {"d_model": 12, "n_heads": 3, "n_layers": 2, "d_ff": 8}
-    config = ModelConfig(11, 8, **sizes)
+    config = ModelConfig(vocab_size=11, max_seq_len=8, **sizes)
     rng = np.random.default_rng(0)
     params = init_params(config, rng, np.float64)
     params = map_arrays(lambda a: a + rng.normal(0, 0.3, a.shape), params)
     ids = [3, 1, 4, 1, 5]
-    weights = panel_writer.last_attention(ids, params, config)
+    weights = writer.last_attention(ids, params, config)
     x, _ = embed(np.array([ids]), params, config)
     for rows, block in zip(weights, params["blocks"]):
         h, _ = layer_norm(x, **block["norm1"])
@@ -528,7 +529,7 @@ def test_one_may_end_before_the_other(panel, monkeypatch):
     def steps(ids, params, config, temperature, **settings):
         yield from [(4, probs)] * (2 if temperature == 0.8 else 5)
 
-    monkeypatch.setattr(panel_writer, "sample_steps", steps)
+    monkeypatch.setattr(writer, "sample_steps", steps)
     run(panel)
     assert panel.status.startswith("the story ended after 2 tokens")
     assert panel.second.status.startswith("the story ended after 5 tokens")
@@ -565,7 +566,14 @@ def test_spaces_are_visible():
 
 def test_bytes_that_are_not_text():
     tokenizer = bpe_tokenizer(BYTES)
-    config = ModelConfig(257, 64, d_model=16, n_heads=2, n_layers=1, d_ff=32)
+    config = ModelConfig(
+        vocab_size=257,
+        max_seq_len=64,
+        d_model=16,
+        n_heads=2,
+        n_layers=1,
+        d_ff=32,
+    )
     params = init_params(config, np.random.default_rng(0))
     panel = sampling_panel(params, config, tokenizer, prompt="Zoë")
     assert "�" in run(panel, length=30)

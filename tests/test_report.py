@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from helpers import DATA, SHIPPED, report
+from helpers import DATA, SHIPPED
 from helpers.language_model import count_params
+from helpers.runs import report
 from helpers.tinystories import load_stories
 from helpers.training import bits_per_byte, load_run
 

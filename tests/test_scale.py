@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers import measure, scale
+from helpers import scale
 from helpers.language_model import (
     ModelConfig,
     count_params,
@@ -18,7 +18,8 @@ from helpers.language_model import (
     language_model,
     loss_and_grads,
 )
-from helpers.params import named_arrays
+from helpers.runs import scale_tables
+from helpers.runs.params import named_arrays
 
 sizes = st.integers(1, 9)
 
@@ -217,30 +218,32 @@ def test_step_seconds_has_three_parts():
 
 
 def test_tables_hold_what_the_notebook_reads():
-    rows = measure.read("A3_growth")
+    rows = scale_tables.read("A3_growth")
     cases = {(row["size"], row["value"]) for row in rows}
-    assert cases == {(n, v) for n in measure.GROWTH for v in measure.GROWTH[n]}
+    assert cases == {
+        (n, v) for n in scale_tables.GROWTH for v in scale_tables.GROWTH[n]
+    }
     assert all(row["seconds"] > 0 < row["peak_bytes"] for row in rows)
-    rows = measure.read("A3_mpi")
+    rows = scale_tables.read("A3_mpi")
     assert [(row["scaling"], row["ranks"]) for row in rows] == [
         (kind, N) for kind in ("strong", "weak") for N in (1, 2, 4)
     ]
-    params = measure.problem(**measure.BASE)[2]
+    params = scale_tables.problem(**scale_tables.BASE)[2]
     assert {row["gradient_bytes"] for row in rows} == {
         4 * count_params(params)
     }
-    rows = measure.read("A3_all_reduce")
-    assert [row["bytes"] for row in rows] == measure.BYTES
+    rows = scale_tables.read("A3_all_reduce")
+    assert [row["bytes"] for row in rows] == scale_tables.BYTES
 
 
 def test_growth_writes_its_table(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(measure, "FOLDER", tmp_path)
-    monkeypatch.setattr(measure, "GROWTH", {"B": (1, 2), "T": (8,)})
+    monkeypatch.setattr(scale_tables, "FOLDER", tmp_path)
+    monkeypatch.setattr(scale_tables, "GROWTH", {"B": (1, 2), "T": (8,)})
     base = {"T": 4, "d_model": 32, "n_layers": 1, "vocab_size": 50, "B": 1}
-    monkeypatch.setattr(measure, "BASE", base)
-    measure.growth(rounds=2)
+    monkeypatch.setattr(scale_tables, "BASE", base)
+    scale_tables.growth(rounds=2)
     assert "A3_growth.csv: 3 rows" in capsys.readouterr().out
-    rows = measure.read("A3_growth")
+    rows = scale_tables.read("A3_growth")
     assert [row["value"] for row in rows] == [1, 2, 8]
     with open(tmp_path / "A3_growth.csv", newline="") as file:
         assert next(csv.reader(file))[:2] == ["size", "value"]
@@ -253,5 +256,5 @@ def test_peak_bytes_sees_the_most_that_was_held():
         del big
         return small
 
-    peak = measure.peak_bytes(hold, 10**6)
+    peak = scale_tables.peak_bytes(hold, 10**6)
     assert 10**6 <= peak < 1.1 * 10**6

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch_reference as reference
 
-from helpers import speed
 from helpers.checks import check_backward
 from helpers.language_model import ModelConfig, init_params, loss_and_grads
-from helpers.params import map_arrays, named_arrays
+from helpers.runs import speed
+from helpers.runs.params import map_arrays, named_arrays
 
 SIZES = {"d_model": 12, "n_heads": 3, "n_layers": 2, "d_ff": 20}
 KINDS = {
@@ -25,7 +25,7 @@ KINDS = {
 def problem(seed=0, dtype=np.float64, **options):
     """Return a batch of 7 sequences with gaps, parameters and a config."""
     rng = np.random.default_rng(seed)
-    config = ModelConfig(11, 8, **SIZES, **options)
+    config = ModelConfig(vocab_size=11, max_seq_len=8, **SIZES, **options)
     params = init_params(config, rng, np.float64)
     params = map_arrays(lambda a: a + rng.normal(0, 0.3, a.shape), params)
     ids, targets = rng.integers(0, 11, (2, 7, 5))
@@ -51,7 +51,7 @@ def torch_loss(ids, targets, params, config, size):
 def test_matches_torch(kind, size):
     arrays = problem(**KINDS[kind])
     check_backward(
-        batch_loss, batch_loss_backward, torch_loss, *arrays, size=size
+        batch_loss, batch_loss_backward, torch_loss, arrays, size=size
     )
 
 

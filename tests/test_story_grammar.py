@@ -6,7 +6,7 @@ from math import inf, log
 import numpy as np
 import pytest
 
-from helpers.story_grammar import (
+from helpers.stories.grammar import (
     GRAMMAR,
     _derivations,
     is_story,

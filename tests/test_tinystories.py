@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from tiktoken.load import load_tiktoken_bpe
 from tiktoken_ext import openai_public
 
-from helpers.story_grammar import tell_stories
+from helpers.stories.grammar import tell_stories
 from helpers.tinystories import (
     END_OF_TEXT,
     PATTERN,

@@ -16,8 +16,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers import speed, training
-from helpers.borders import check_finite
+from helpers import training
 from helpers.language_model import (
     ModelConfig,
     cross_entropy,
@@ -25,11 +24,15 @@ from helpers.language_model import (
     language_model,
     log_softmax,
 )
-from helpers.params import map_arrays, named_arrays
+from helpers.runs import speed
+from helpers.runs.guards import check_finite
+from helpers.runs.params import map_arrays, named_arrays
 from helpers.tinystories import bpe_tokenizer, char_tokenizer, train_bpe
 from helpers.training import TrainSettings, start_run
 
-CONFIG = ModelConfig(13, 8, d_model=12, n_heads=3, n_layers=2, d_ff=16)
+CONFIG = ModelConfig(
+    vocab_size=13, max_seq_len=8, d_model=12, n_heads=3, n_layers=2, d_ff=16
+)
 SETTINGS = TrainSettings(
     steps=9, batch_size=3, seq_len=6, warmup=2, eval_every=4, seed=5
 )
@@ -241,7 +244,9 @@ STORIES = ["Tim sat.", "A cat sat on a mat.", "été 🐈", ""]
 def test_bits_per_byte_equals_direct_computation():
     tokenizer = char_tokenizer("".join(STORIES))
     sizes = {"d_model": 6, "n_heads": 2, "n_layers": 1, "d_ff": 8}
-    config = ModelConfig(tokenizer.vocab_size, 32, **sizes)
+    config = ModelConfig(
+        vocab_size=tokenizer.vocab_size, max_seq_len=32, **sizes
+    )
     params, nats, end = moved_params(config), 0.0, tokenizer.end_of_text
     for story in STORIES:
         ids = np.array([end, *tokenizer.encode(story), end])
@@ -259,7 +264,7 @@ def test_bits_per_byte_counts_every_token_once(max_seq_len):
     tokenizer = char_tokenizer("".join(STORIES))
     V = tokenizer.vocab_size
     sizes = {"d_model": 4, "n_heads": 2, "n_layers": 1, "d_ff": 4}
-    config = ModelConfig(V, max_seq_len, **sizes)
+    config = ModelConfig(vocab_size=V, max_seq_len=max_seq_len, **sizes)
     params = init_params(config, np.random.default_rng(0), np.float64)
     params = map_arrays(np.zeros_like, params)
     n_tokens = sum(len(story) + 1 for story in STORIES)
@@ -278,7 +283,14 @@ def test_ten_examples_are_learned_by_heart(norm, positions):
     tokens = rng.integers(0, 13, (10, 9))
     tokens[:, 0] = np.arange(10)  # the first token says which one it is
     config = ModelConfig(
-        *(13, 8, 24, 3, 2, 48), norm=norm, positions=positions
+        vocab_size=13,
+        max_seq_len=8,
+        d_model=24,
+        n_heads=3,
+        n_layers=2,
+        d_ff=48,
+        norm=norm,
+        positions=positions,
     )
     settings = TrainSettings(steps=150, lr=1e-2, warmup=10, weight_decay=0)
     run = start_run(config, settings)
@@ -387,7 +399,9 @@ def test_interrupted_run_goes_on_bit_for_bit(
     k, dropout, moment, tmp_path, monkeypatch, capsys
 ):
     sizes = {"d_model": 12, "n_heads": 3, "n_layers": 2, "d_ff": 16}
-    config = ModelConfig(13, 8, **sizes, dropout=dropout)
+    config = ModelConfig(
+        vocab_size=13, max_seq_len=8, **sizes, dropout=dropout
+    )
     data, path = (tokens_of(0), tokens_of(1, 30)), tmp_path / "c.npz"
     straight = start_run(config, SETTINGS)
     training.train(straight, *data, progress=False)

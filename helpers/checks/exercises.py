@@ -1,7 +1,7 @@
 """Turn the lessons into notebooks to fill in, and see how far they are.
 
-    python -m helpers.exercises write [--fresh 03]
-    python -m helpers.exercises progress [01 02]
+    python -m helpers.checks.exercises write [--fresh 03]
+    python -m helpers.checks.exercises progress [01 02]
 
 Support code, not built in a lesson. In a lesson the tag `blank` marks a cell
 whose functions the learner writes; its metadata holds "hints", a sentence or
@@ -26,9 +26,9 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from helpers import DATA, SHIPPED
 from helpers.checks import is_blank
-from helpers.safety import write_whole
+from helpers.runs.files import write_whole
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = DATA.parent
 LESSONS, EXERCISES = ROOT / "notebooks", ROOT / "exercises"
 RESULTS = ".progress.json"  # in EXERCISES: what the last run found
 FAILED = ("wrong", "raises an error")  # of the verdicts of a check
@@ -41,7 +41,7 @@ that is missing. `make progress` runs all your copies and says how far they \
 are; `make exercises FRESH={number}` writes a fresh copy beside this one."""
 
 SHOW = """\
-from helpers.exercises import show_progress
+from helpers.checks.exercises import show_progress
 
 show_progress("{name}")"""
 
@@ -405,7 +405,7 @@ def to_write(lesson):
 
 def main(argv=None):
     """Run one command; return the exit code: 0 done, 2 an error, 130 ^C."""
-    parser = argparse.ArgumentParser("python -m helpers.exercises")
+    parser = argparse.ArgumentParser("python -m helpers.checks.exercises")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     add = commands.add_parser("write", help="write copies to fill in")
     add.add_argument("--fresh", nargs="+", default=(), metavar="03")

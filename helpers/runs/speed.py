@@ -15,9 +15,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-from helpers.borders import check_batch
 from helpers.language_model import language_model, language_model_backward
-from helpers.params import flat_like, named_arrays
+from helpers.runs.guards import check_batch
+from helpers.runs.params import flat_like, named_arrays
 
 
 def micro_batch(T):
@@ -69,7 +69,7 @@ def batch_loss_and_grads(
 
 
 class Alone:
-    """One process that trains by itself; helpers.distributed has the team."""
+    """One process that trains by itself; distributed.py has the team."""
 
     rank, size = 0, 1
     loss_and_grads = staticmethod(batch_loss_and_grads)

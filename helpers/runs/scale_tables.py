@@ -1,8 +1,9 @@
-"""Measure what appendix A3 shows: python -m helpers.measure [growth] [mpi].
+"""Measure what appendix A3 shows.
 
-Support code. Writes data/experiments/A3_*.csv, in about five minutes, best on
-a machine that does nothing else. One thread a process, so that two processes
-can be compared with one.
+Support code. `python -m helpers.runs.scale_tables [growth] [mpi]` writes
+data/experiments/A3_*.csv, in about five minutes, best on a machine that does
+nothing else. One thread a process, so that two processes can be compared
+with one.
 """
 
 import json
@@ -17,9 +18,9 @@ import numpy as np
 
 from helpers import DATA
 from helpers.language_model import PRESETS, init_params, loss_and_grads
-from helpers.params import named_arrays
-from helpers.safety import brief, read_table, write_table
-from helpers.speed import keep_freed_memory, one_blas_thread
+from helpers.runs.files import brief, read_table, write_table
+from helpers.runs.params import named_arrays
+from helpers.runs.speed import keep_freed_memory, one_blas_thread
 
 FOLDER = DATA / "experiments"
 BASE = {"T": 128, "d_model": 128, "n_layers": 2, "vocab_size": 4096, "B": 4}
@@ -122,7 +123,7 @@ def rank_program(work, n):
 
 def time_steps(MPI, B, steps=10):
     """Return the seconds of steps on B sequences: three parts of each."""
-    from helpers.distributed import Team
+    from helpers.runs.distributed import Team
     from helpers.training import TrainSettings, make_optimizer
 
     team, clock = Team(MPI.COMM_WORLD), time.perf_counter
@@ -150,7 +151,7 @@ def time_steps(MPI, B, steps=10):
 
 def find_losses(MPI, steps):
     """Return the losses of the first steps of a small run, with dropout."""
-    from helpers.distributed import Team
+    from helpers.runs.distributed import Team
     from helpers.training import TrainSettings, start_run, train_step
 
     settings = TrainSettings(steps=steps, warmup=5)
@@ -176,10 +177,10 @@ def time_reduce(MPI, n_bytes, repeats=30):
 
 def ask(N, work, n):
     """Return what rank_program prints on N ranks."""
-    from helpers.distributed import mpiexec
+    from helpers.runs.distributed import mpiexec
 
     command = [mpiexec(), "-n", str(N), sys.executable, "-m"]
-    command += ["helpers.measure", "--rank", work, str(n)]
+    command += ["helpers.runs.scale_tables", "--rank", work, str(n)]
     one_thread = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         command, env=os.environ | one_thread, capture_output=True, text=True

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from helpers.params import named_arrays
-from helpers.safety import brief, fingerprint, write_whole
+from helpers.runs.files import brief, fingerprint, write_whole
+from helpers.runs.params import named_arrays
 
 
 def show(value):

@@ -22,10 +22,10 @@ import numpy as np
 
 from helpers.generation import generate, generate_batch
 from helpers.language_model import count_params, language_model, log_softmax
-from helpers.plots import attention_weights, plot_attention, plot_losses
-from helpers.safety import whole_file, write_whole
+from helpers.runs.files import whole_file, write_whole
+from helpers.runs.plots import attention_weights, plot_attention, plot_losses
+from helpers.runs.speed import keep_freed_memory, sgemm_peak
 from helpers.scale import step_flops
-from helpers.speed import keep_freed_memory, sgemm_peak
 from helpers.tinystories import load_stories
 from helpers.training import (
     bits_per_byte,
@@ -259,7 +259,7 @@ def farthest_head(weights):
 
 
 def save_figure(path, size, plot, *args):
-    """Write what a function of helpers.plots draws, size in inches, as PNG."""
+    """Write what a function of plots.py draws, size in inches, as PNG."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that it cannot be shown here
         plot(*args)

@@ -13,9 +13,9 @@ from weakref import WeakSet
 import ipywidgets as widgets
 import numpy as np
 
-from helpers.borders import check_tokenizer
-from helpers.panel_writer import WIDE, Writer, slider
-from helpers.speed import one_blas_thread
+from helpers.panel.writer import WIDE, Writer, slider
+from helpers.runs.guards import check_tokenizer
+from helpers.runs.speed import one_blas_thread
 
 UPDATE_EVERY = 0.05  # seconds; a browser cannot keep up with every token
 WRAP = {"flex_flow": "row wrap", "grid_gap": "4px 16px"}

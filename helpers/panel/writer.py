@@ -1,6 +1,6 @@
 """Write one story for the sampling panel, and go back in it to choose again.
 
-Support code for panel.py. A place is an index into the story's tokens: the
+Support code for knobs.py. A place is an index into the story's tokens: the
 bars show what may stand there, behind the tokens before it.
 """
 
@@ -10,9 +10,9 @@ import ipywidgets as widgets
 import numpy as np
 from traitlets import validate
 
-from helpers import panel_view as views
 from helpers.generation import sample_steps
 from helpers.language_model import language_model, log_softmax
+from helpers.panel import looks
 
 MAX_TOP_K = 100
 WIDE = {"style": {"description_width": "8em"}, "layout": {"width": "auto"}}
@@ -28,7 +28,7 @@ class Writer:
             slider(f"top-k{name} (0: off)", 0, 0, MAX_TOP_K),
             slider(f"top-p{name} (1: off)", 1, 0.05, 1, step=0.05),
         )
-        self.view = views.View(layout={"flex": "1 1 300px"})
+        self.view = looks.View(layout={"flex": "1 1 300px"})
         self.ids, self.n_prompt, self.place = [], 0, 0
         self.probs, self.status, self.head = None, "", (0, 0)
 
@@ -132,37 +132,37 @@ class Writer:
 
     def show(self, colour="nothing"):
         """Show the story, its status and the bars of the place."""
-        texts = views.token_texts(self.ids, self.tokenizer)
+        texts = looks.token_texts(self.ids, self.tokenizer)
         marks, note, heads, bars = None, "", "", ""
         if self.probs is not None:
             drawn = (self.ids[self.place :] or [None])[0]
-            bars = views.bars_html(
+            bars = looks.bars_html(
                 self.place, self.probs, self.tokenizer, drawn
             )
             if colour == "surprise":
                 marks, note = self._surprise()
             elif colour == "attention":
                 marks, note, heads = self._attention(texts)
-        story = views.story_html(texts, self.n_prompt, self.place, marks)
-        self.view.value = views.view_html(
+        story = looks.story_html(texts, self.n_prompt, self.place, marks)
+        self.view.value = looks.view_html(
             self.status, story, note, bars, heads
         )
 
     def _surprise(self):
         probs = token_probs(self.ids, self.params, self.config)
-        return views.surprise_marks(probs), views.SURPRISE_NOTE
+        return looks.surprise_marks(probs), looks.SURPRISE_NOTE
 
     def _attention(self, texts):
         before = self.ids[: self.place]
         weights = last_attention(before, self.params, self.config)
         layer, h = self.head
-        marks = views.attention_marks(weights[layer, h], len(texts))
+        marks = looks.attention_marks(weights[layer, h], len(texts))
         note = (
             f"Where head {h} of block {layer} looked for token "
             f"{self.place}: the stronger the colour, the more; "
             f"{weights[layer, h, 0]:.0%} at the start."
         )
-        return marks, note, views.heads_html(weights, texts, self.head)
+        return marks, note, looks.heads_html(weights, texts, self.head)
 
 
 def token_probs(ids, params, config):

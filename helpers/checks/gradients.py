@@ -3,10 +3,8 @@
 Support code, used in every lesson. torch is imported only when a check runs.
 """
 
-import ast
 import contextlib
 import copy
-import importlib.util
 import inspect
 import re
 import reprlib
@@ -15,21 +13,21 @@ import traceback
 
 import numpy as np
 
-from helpers.diagnosis import Context, diagnose
-from helpers.params import map_arrays, named_arrays
+from helpers.checks.diagnosis import Context, diagnose
+from helpers.runs.params import map_arrays, named_arrays
 
 TOLERANCE = {np.float64: 1e-9, np.float32: 1e-5}
 
-CELLS = []  # the source of every notebook cell run since the import
 VERDICTS = []  # (function, verdict) of every check made since the import
 
 
-def check_backward(op, op_backward, torch_op, *arrays, **settings):
+def check_backward(op, op_backward, torch_op, arrays, **settings):
     """Compare op and op_backward with torch_op, in float64 and float32.
 
     op(*arrays, **settings) must return out, cache; torch_op the same out
-    from tensors. Arrays may be float arrays or nested dicts of them (both
-    get gradients), integer arrays or other values (passed as they are).
+    from tensors. arrays is one tuple of float arrays or nested dicts of them
+    (both get gradients), integer arrays or other values (passed as they
+    are), as for torch.autograd.gradcheck.
     The gradient that flows in is random. torch always computes in float64.
     Returns a Report that prints as one line; raises Mistake, an
     AssertionError that names the first array that is wrong, by how much,
@@ -49,7 +47,7 @@ def check_backward(op, op_backward, torch_op, *arrays, **settings):
     return Report(op.__name__, "torch", errors, TOLERANCE.values())
 
 
-def check_numerically(op, op_backward, *arrays, samples=40, **settings):
+def check_numerically(op, op_backward, arrays, samples=40, **settings):
     """Compare op_backward with central differences of op, without torch.
 
     Nudges up to `samples` random entries of each array by 1e-5 either way,
@@ -75,12 +73,11 @@ def check_numerically(op, op_backward, *arrays, samples=40, **settings):
     return Report(op.__name__, "central differences", {"": errors}, [1e-6])
 
 
-def try_backward(op, op_backward, torch_op, *arrays, **settings):
+def try_backward(op, op_backward, torch_op, arrays, **settings):
     """Print in one line what check_backward finds; raise nothing."""
 
     def check():
-        check = op, op_backward, torch_op
-        report = check_backward(*check, *arrays, **settings)
+        report = check_backward(op, op_backward, torch_op, arrays, **settings)
         return f"matches torch: {report.arrays()}"
 
     _print_outcome(check)
@@ -421,61 +418,6 @@ def _slope(loss, array, index, step=1e-5):
     return (above - below) / (2 * step)
 
 
-def compare_with_shelf(module):
-    """Say for each definition of helpers/<module>.py if a notebook has it.
-
-    Prints one line a name: "same as" or "differs from" the shelf, comparing
-    the source text with the cell that was run last.
-    """
-    path = importlib.util.find_spec(f"helpers.{module}").origin
-    with open(path, encoding="utf-8") as file:
-        shelf = definitions(file.read())
-    here = {}
-    for cell in CELLS:
-        here.update(definitions(cell))
-    for name, source in shelf.items():
-        verdict = "same as" if here.get(name) == source else "differs from"
-        if name not in here:
-            verdict = "not defined here, see"
-        elif is_blank(ast.parse(here[name])):
-            verdict = "not written yet, see"
-        print(f"{name}: {verdict} helpers/{module}.py")
-
-
-def definitions(source):
-    """Return {name: source text} of functions, classes and CONSTANTS."""
-    try:
-        nodes, lines = ast.parse(source).body, source.splitlines()
-    except SyntaxError:  # a cell with a magic in it
-        return {}
-    found = {}
-    for node in nodes:
-        decorators = getattr(node, "decorator_list", [])
-        first = min([node.lineno, *(d.lineno for d in decorators)])
-        text = "\n".join(lines[first - 1 : node.end_lineno])
-        if isinstance(node, ast.FunctionDef | ast.ClassDef):
-            found[node.name] = text
-        elif isinstance(node, ast.Assign) and _is_constant(node):
-            found[node.targets[0].id] = text
-    return found
-
-
-def is_blank(node):
-    """Say whether a function or a part of it is still to be written."""
-    return any(
-        isinstance(part, ast.Raise)
-        and "NotImplementedError" in ast.unparse(part)
-        for part in ast.walk(node)
-    )
-
-
-def _is_constant(node):
-    """Say whether an assignment binds one upper-case name."""
-    return isinstance(node.targets[0], ast.Name) and (
-        node.targets[0].id.isupper()
-    )
-
-
 def _say_not_yet(shell, kind, error, trace, tb_offset=None):
     """Show one sentence where a cell calls a blank; the cell has failed."""
     if traceback.extract_tb(trace)[-1] == _place(error):
@@ -486,5 +428,4 @@ def _say_not_yet(shell, kind, error, trace, tb_offset=None):
 if "IPython" in sys.modules and (
     shell := sys.modules["IPython"].get_ipython()
 ):
-    shell.events.register("pre_run_cell", lambda i: CELLS.append(i.raw_cell))
     shell.set_custom_exc((NotImplementedError,), _say_not_yet)

@@ -1,6 +1,6 @@
 """The longer runs of appendix A1, and the tables they leave.
 
-Support code. `python -m helpers.digit_results` writes to data/experiments
+Support code. `python -m helpers.runs.digit_tables` writes to data/experiments
 those of the tables that are not there, in a quarter of an hour on one core.
 """
 
@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 from tqdm.auto import tqdm
 
-from helpers import DATA, safety
+from helpers import DATA
 from helpers.digit_operations import (
     DECODER,
     ENCODER,
@@ -27,7 +27,8 @@ from helpers.digit_operations import (
     train_and_keep_best,
     unseen_questions,
 )
-from helpers.speed import keep_freed_memory, one_blas_thread
+from helpers.runs import files
+from helpers.runs.speed import keep_freed_memory, one_blas_thread
 
 FOLDER = DATA / "experiments"
 
@@ -86,12 +87,12 @@ def write_table(name, folder=FOLDER):
     keep_freed_memory()
     with one_blas_thread():
         rows = list(tqdm(TABLES[name](), name, unit=" rows"))
-    safety.write_table(folder / f"{name}.csv", rows)
+    files.write_table(folder / f"{name}.csv", rows)
 
 
 def read_table(name, folder=FOLDER):
     """Return the rows of a table, numbers as numbers."""
-    return safety.read_table(folder / f"{name}.csv")
+    return files.read_table(folder / f"{name}.csv")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Draw a story for the sampling panel: tokens, probabilities, attention.
 
-Support code for panel.py. The functions return HTML, in which every text has
+Support code for knobs.py. The functions return HTML, in which every text has
 gone through html.escape. What can be picked carries data-pick, and
-panel_view.js tells Python which one was.
+looks.js tells Python which one was.
 """
 
 import html
@@ -25,8 +25,8 @@ SURPRISE_NOTE = (
 class View(anywidget.AnyWidget):
     """Show HTML; send {"pick": ...} for what was chosen."""
 
-    _esm = HERE / "panel_view.js"
-    _css = HERE / "panel_view.css"
+    _esm = HERE / "looks.js"
+    _css = HERE / "looks.css"
     value = Unicode().tag(sync=True)
 
 

@@ -1,6 +1,6 @@
 """Guess from the numbers alone what usually makes an array so wrong.
 
-Support code, for checks.py. Each recogniser knows one mistake: it returns a
+Support code, for gradients.py. Each recogniser knows one mistake: it returns a
 clause that is true of the array, with the usual cause behind a colon, or None.
 They are tried in order. Rather no clause than a wrong one.
 """

@@ -17,8 +17,8 @@ from pathlib import Path
 
 from threadpoolctl import threadpool_limits
 
-from helpers.params import named_arrays
-from helpers.speed import Alone, batch_loss_and_grads, cores, micro_batch
+from helpers.runs.params import named_arrays
+from helpers.runs.speed import Alone, batch_loss_and_grads, cores, micro_batch
 from helpers.training import load_run, train
 
 LAST_WORDS = """

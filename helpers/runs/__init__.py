@@ -1,0 +1,1 @@
+"""What makes a long run safe and fast: files, guards, speed, reports."""

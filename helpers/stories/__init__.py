@@ -1,0 +1,1 @@
+"""Where stories come from: a grammar of our own, and the hub."""
