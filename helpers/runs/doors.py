@@ -8,7 +8,16 @@ refuses.
 
 import functools
 
-from helpers.runs.guards import check_config, check_ids, check_targets
+from helpers.runs.guards import (
+    check_config,
+    check_ids,
+    check_memory,
+    check_settings,
+    check_targets,
+    check_texts,
+    check_tokenizer,
+    check_tokens,
+)
 
 
 def checked(door):
@@ -47,3 +56,30 @@ def cross_entropy(logits, targets, ignore_index=-100):
             f"{logits.shape}; give one target for each row of logits"
         )
     check_targets(targets[targets != ignore_index], logits.shape[-1])
+
+
+# lesson 06
+
+
+def learning_rate(step, peak, warmup, total, decay="cosine", final=0.1):
+    if decay not in ("cosine", "linear"):
+        raise ValueError(f'decay must be "cosine" or "linear", not {decay!r}')
+
+
+def TrainSettings(settings):
+    check_settings(settings)
+
+
+def start_run(config, settings, dtype=None):
+    check_memory(config, settings)
+
+
+def evaluate(tokens, params, config, B=16, T=None):
+    check_tokens(tokens, B, config.max_seq_len if T is None else T)
+
+
+def bits_per_byte(stories, tokenizer, params, config):
+    check_tokenizer(tokenizer, config)
+    check_texts(stories)
+    if not any(stories):
+        raise ValueError("no story text to score; give at least one story")

@@ -425,9 +425,10 @@ def check_same(hashes, name, found, what):
 
 def check_data(run, tokens, valid_tokens):
     """Raise ValueError if a run goes on with other tokens than it had."""
+    hashes = run.notes.setdefault("hashes", {})
     for name, array in (("tokens", tokens), ("valid_tokens", valid_tokens)):
         found = fingerprint({name: np.asarray(array)})
-        check_same(run.hashes, name, found, f"the array {name}")
+        check_same(hashes, name, found, f"the array {name}")
 
 
 def check_finite(run, loss, norm=0.0, grads=None):
@@ -467,7 +468,8 @@ def check_arrays(run, arrays):
 
 def last_good(run):
     """Say where to go back to."""
-    return f"go back to {run.saved}" if run.saved else "start again"
+    saved = run.notes.get("saved")
+    return f"go back to {saved}" if saved else "start again"
 
 
 def check_about(run):
@@ -477,10 +479,10 @@ def check_about(run):
         check_integer("step of a row", row["step"])
         for name in ("train_loss", "valid_loss", "grad_norm", "seconds"):
             check_number(name, row[name], math.isfinite, "a finite number")
-    for loss, norm in run.recent:
+    for loss, norm in run.notes["recent"]:
         check_number("loss", loss, math.isfinite, "a finite number")
         check_number("norm", norm, math.isfinite, "a finite number")
-    for found in run.hashes.values():
+    for found in run.notes["hashes"].values():
         check_text(found)
 
 

@@ -19,6 +19,11 @@ def named_arrays(tree, prefix=""):
     return named
 
 
+def zeros_like(named):
+    """Return zeros of the same shapes and dtypes under the same names."""
+    return {name: np.zeros_like(array) for name, array in named.items()}
+
+
 def map_arrays(function, tree):
     """Return a tree of the same form with function applied to each array."""
     if isinstance(tree, dict):
