@@ -173,12 +173,12 @@ def decoder_batch(questions):
     """
     asked = [tokenize(question) for question in questions]
     told = [tokenize(answer(question)) for question in questions]
-    rows = [q + a + [EOS] for q, a in zip(asked, told)]
-    ids, real = pad_rows(rows)
-    targets = np.where(real, ids, -100)[:, 1:]
+    rows, real = pad_rows([q + a + [EOS] for q, a in zip(asked, told)])
+    ids = np.where(real[:, 1:], rows[:, :-1], PAD)
+    targets = np.where(real[:, 1:], rows[:, 1:], -100)
     for row, question in zip(targets, asked):
         row[: len(question) - 1] = -100
-    return ids[:, :-1], targets
+    return ids, targets
 
 
 def encoder(ids, params, config, mask=None):

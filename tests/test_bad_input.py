@@ -49,7 +49,7 @@ from helpers.language_model import (
     init_params,
     language_model,
 )
-from helpers.runs import distributed, files, guards
+from helpers.runs import checkpoints, distributed, files, guards, loop
 from helpers.runs.guards import check_sampling
 from helpers.stories import download
 from helpers.stories.grammar import tell_stories
@@ -140,14 +140,14 @@ def train_on(n_tokens, n_valid, folder=None, **changes):
     tokens = np.zeros(n_tokens, np.uint16)
     run = start_run(CONFIG, settings(**changes))
     valid = tokens[:n_valid]
-    return training.train(run, tokens, valid, folder, progress=False)
+    return loop.train_on_stories(run, tokens, valid, folder, progress=False)
 
 
 def a_run(steps=4):
     """Return a trained run whose tokenizer has RANKS."""
     run = start_run(config(vocab_size=260), SETTINGS)
     tokens = np.random.default_rng(0).integers(0, 260, 60).astype(np.uint16)
-    training.train(run, tokens, tokens[:20], progress=False)
+    loop.train_on_stories(run, tokens, tokens[:20], progress=False)
     return run
 
 
@@ -161,7 +161,7 @@ def resumed_with(folder, **data):
     run, _ = load_run(saved(folder))
     tokens = np.random.default_rng(0).integers(0, 260, 60).astype(np.uint16)
     data = {"tokens": tokens, "valid_tokens": tokens[:20]} | data
-    return training.train(run, **data, progress=False)
+    return loop.train_on_stories(run, **data, progress=False)
 
 
 def diverged(loss=1.0, norm=1.0, **bad):
@@ -174,7 +174,7 @@ def diverged(loss=1.0, norm=1.0, **bad):
 def save_diverged(folder):
     run = start_run(CONFIG, SETTINGS)
     run.params["final_norm"]["bias"][2] = NAN
-    training.save_checkpoint(folder / "model.npz", run)
+    checkpoints.write_checkpoint(folder / "model.npz", run)
 
 
 def text_file(folder, content, name="file"):
@@ -275,7 +275,7 @@ def found_by_mpiexec(mpi4py):
 
 
 def write_checkpoint(path):
-    training.save_checkpoint(path, start_run(CONFIG, SETTINGS))
+    checkpoints.write_checkpoint(path, start_run(CONFIG, SETTINGS))
     return files.read_arrays(path)
 
 
@@ -449,7 +449,7 @@ def load_damaged(damage):
     def call(folder):
         path = folder / "model.npz"
         damage(path, write_checkpoint(path))
-        training.load_checkpoint(path)
+        checkpoints.read_checkpoint(path)
 
     return call
 
@@ -678,9 +678,7 @@ STORY_FILES = {
         ["(N,)", "[1, 2, 3, 4]"],
     ),
     "tokens without an end of a story": (
-        lambda _: training.evaluate_stories(
-            np.array([3, 1, 2]), PARAMS, CONFIG
-        ),
+        lambda _: loop.evaluate_stories(np.array([3, 1, 2]), PARAMS, CONFIG),
         ["no story ends", "tokenize_stories"],
     ),
     "windows that start beyond the text": (
@@ -1006,8 +1004,8 @@ DIGITS = {
         ["12", "one token", "decoder"],
     ),
     "an epoch after the last step": (
-        lambda _: digit_operations.train_one_epoch(
-            mock.Mock(step=4, settings=SETTINGS), [], None
+        lambda _: digit_operations.train_and_keep_best(
+            mock.Mock(step=4, settings=SETTINGS), [], [], None, None
         ),
         ["all 4 steps", "new run"],
     ),
@@ -1096,7 +1094,8 @@ BORDERS = [
     *("attention", "embeddings", "transformer_block", "language_model"),
     *("tinystories", "training", "generation", "digit_operations"),
     *("runs/guards", "runs/doors", "runs/files", "runs/speed"),
-    *("runs/distributed", "runs/report", "stories/download", "__main__"),
+    *("runs/checkpoints", "runs/distributed", "runs/report"),
+    *("stories/download", "__main__"),
 ]
 
 
@@ -1167,8 +1166,8 @@ def test_damaged_text_file(name, tmp_path):
         load_stories,
         BPETokenizer.load,
         CharTokenizer.load,
-        training.load_checkpoint,
-        training.load_run,
+        checkpoints.read_checkpoint,
+        checkpoints.load_run,
     ],
 )
 def test_missing_file(load, tmp_path):
@@ -1179,7 +1178,7 @@ def test_missing_file(load, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "load", [load_stories, BPETokenizer.load, training.load_checkpoint]
+    "load", [load_stories, BPETokenizer.load, checkpoints.read_checkpoint]
 )
 def test_folder_in_place_of_a_file(load, tmp_path):
     (tmp_path / "folder").mkdir()
@@ -1201,7 +1200,7 @@ def test_damaged_checkpoint(what, tmp_path):
     path = tmp_path / "model.npz"
     damage(path, write_checkpoint(path))
     before = path.read_bytes()
-    error = error_of(lambda _: training.load_checkpoint(path), tmp_path)
+    error = error_of(lambda _: checkpoints.read_checkpoint(path), tmp_path)
     assert_clear(error)
     for word in ["model.npz", "use an older one", *words]:
         assert word in str(error), str(error)
@@ -1212,7 +1211,7 @@ def test_damaged_checkpoint(what, tmp_path):
 def test_undamaged_checkpoint_loads(tmp_path):
     path = tmp_path / "model.npz"
     edit(lambda arrays: None)(path, write_checkpoint(path))
-    assert training.load_checkpoint(path).config == CONFIG
+    assert checkpoints.read_checkpoint(path).config == CONFIG
 
 
 # --- stories that were garbled on the way ---
@@ -1271,7 +1270,7 @@ def contents(folder):
 
 
 SAVES = {
-    "checkpoint": lambda folder: training.save_checkpoint(
+    "checkpoint": lambda folder: checkpoints.write_checkpoint(
         folder / CHECKPOINTS[0], a_run()
     ),
     "run": lambda folder: save_run(folder, a_run(), bpe_tokenizer(RANKS)),

@@ -172,7 +172,7 @@ def test_optimizer_state_is_float32(optimizer):
     optimizer = getattr(training, optimizer)(params)
     with tracing() as (found, _):
         for _ in range(2):
-            optimizer.step(map_arrays(np.ones_like, params), lr=0.01)
+            optimizer.step(map_arrays(np.ones_like, params))
     assert not found
     assert not list(wide_floats([params, optimizer]))
 

@@ -16,13 +16,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from helpers import DATA
 from helpers.language_model import PRESETS, init_params, loss_and_grads
-from helpers.runs.files import brief, read_table, write_table
+from helpers.runs.files import brief
 from helpers.runs.params import named_arrays
 from helpers.runs.speed import keep_freed_memory, one_blas_thread
+from helpers.runs.tables import FOLDER, read_rows, write_rows
 
-FOLDER = DATA / "experiments"
 BASE = {"T": 128, "d_model": 128, "n_layers": 2, "vocab_size": 4096, "B": 4}
 GROWTH = {
     "T": (64, 128, 256, 512, 1024),
@@ -36,13 +35,13 @@ BYTES = [4 * 4**i for i in range(12)]  # 4 B to 16 MiB
 
 def write(name, rows):
     """Write rows, dicts with the same keys, to data/experiments/name.csv."""
-    write_table(FOLDER / f"{name}.csv", rows)
+    write_rows(FOLDER / f"{name}.csv", rows)
     print(f"{name}.csv: {len(rows)} rows")
 
 
 def read(name):
     """Return the rows of data/experiments/name.csv, numbers as floats."""
-    return read_table(FOLDER / f"{name}.csv")
+    return read_rows(FOLDER / f"{name}.csv")
 
 
 # how a step grows
@@ -124,12 +123,12 @@ def rank_program(work, n):
 def time_steps(MPI, B, steps=10):
     """Return the seconds of steps on B sequences: three parts of each."""
     from helpers.runs.distributed import Team
-    from helpers.training import TrainSettings, make_optimizer
+    from helpers.training import AdamW
 
     team, clock = Team(MPI.COMM_WORLD), time.perf_counter
     team.workers = 1
     ids, targets, params, config = problem(**BASE | {"B": B})
-    optimizer = make_optimizer(params, TrainSettings())
+    optimizer = AdamW(params, 0.1, lr=2e-3, betas=(0.9, 0.95))
     real, waited, found = team.sum_up, [], []
 
     def timed(vector):
@@ -141,7 +140,7 @@ def time_steps(MPI, B, steps=10):
     for _ in range(steps + 2):
         team.comm.Barrier()
         began = clock()
-        _, grads = team.loss_and_grads(ids, targets, params, config)
+        _, grads = team.gradient(ids, targets, params, config)
         between = clock()
         optimizer.step(grads)
         update = clock() - between
@@ -160,7 +159,8 @@ def find_losses(MPI, steps):
     team, found = Team(MPI.COMM_WORLD), []
     for _ in range(steps):
         ids, targets = run.rng.integers(0, 512, (2, 16, 64))
-        found.append(train_step(run, ids, targets, team)[0])
+        loss, _ = train_step(run, ids, targets, gradient=team.gradient)
+        found.append(loss)
     return found
 
 
