@@ -40,8 +40,8 @@ from helpers.language_model import (
 )
 from helpers.panel import sampling_panel
 from helpers.runs import files
-from helpers.runs.guards import mend
 from helpers.stories import download
+from helpers.stories.files import mend
 from helpers.stories.grammar import tell_stories
 from helpers.tinystories import (
     END_OF_TEXT,
@@ -407,7 +407,8 @@ def test_generation(prompt, n_tokens, options, penalty, n_beams, stop):
     answer(beam_search, [1, 2], *model, n_beams=n_beams, n_tokens=2)
     answer(
         beam_search,
-        *(prompt, *model),
+        prompt,
+        *model,
         n_beams=n_beams,
         n_tokens=n_tokens,
         stop_id=stop,
