@@ -302,7 +302,7 @@ def generate_batch(
         ids = np.array([[text[-1]] for text in texts])
         if all(stop_id in text for text in texts):
             break
-    return [cut_at(stop_id, text) for text in texts]
+    return [cut_at(text, stop_id) for text in texts]
 
 
 def pad_left(prompts):
@@ -315,8 +315,8 @@ def pad_left(prompts):
     return ids, padding
 
 
-def cut_at(stop_id, text):
-    """Return the ids of a text before stop_id; all if it is not there."""
+def cut_at(text, stop_id):
+    """Return the ids of a text up to stop_id, or all if it is not there."""
     return text[: text.index(stop_id)] if stop_id in text else text
 
 
