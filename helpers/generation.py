@@ -225,8 +225,8 @@ def next_logits(ids, params, config, kv):
     """
     T = ids.shape[1]
     x, _ = embedding(ids, params["token_embedding"]["weight"])
-    places = position_vectors(new_positions(kv, T), params, config)
-    x = x + places.astype(x.dtype)  # (B, T, C)
+    positions = new_positions(kv, T)
+    x = x + position_vectors(positions, params, config).astype(x.dtype)
     for layer, block in enumerate(params["blocks"]):
         x = cached_block(x, block, config, kv, layer)
     kv.length += T

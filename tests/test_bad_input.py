@@ -1232,6 +1232,12 @@ def test_damaged_text_file(name, tmp_path):
     assert path.read_bytes() == content
 
 
+def test_an_iterator_of_characters_is_refused_before_it_is_used_up():
+    characters = iter("abc")
+    assert_clear(error_of(lambda _: CharTokenizer(characters), None))
+    assert "".join(characters) == "abc"
+
+
 @pytest.mark.parametrize(
     "load",
     [

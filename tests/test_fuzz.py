@@ -398,9 +398,8 @@ def test_sampling_settings(logits, options):
 def test_generation(prompt, n_tokens, options, penalty, n_beams, stop):
     model, rng = (PARAMS, CONFIG), np.random.default_rng(0)
     options = {"n_tokens": n_tokens, "rng": rng, "stop_id": stop} | options
-    ids = answer(
-        generate, prompt, *model, repetition_penalty=penalty, **options
-    )
+    options["repetition_penalty"] = penalty
+    ids = answer(generate, prompt, *model, **options)
     assert ids is None or len(ids) <= n_tokens
     answer(generate_batch, prompt, *model, **options)
     answer(generate_batch, [[1], prompt], *model, **options)

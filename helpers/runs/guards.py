@@ -1,7 +1,7 @@
 """Say no in one sentence: settings, ids, texts and files are checked here.
 
-Support code, not built in a lesson. Each check_ function returns nothing, or
-raises a ValueError that says what came, what was expected, and what to do.
+Support code, not built in a lesson. Each check returns, or raises a
+ValueError that says what came, what was expected, and what to do.
 notebooks/ERRORS.md lists them all; doors.py says which function asks what.
 """
 
