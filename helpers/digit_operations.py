@@ -73,7 +73,7 @@ def tokenize(text):
 
 def detokenize(ids):
     """Return the text of token ids; ValueError for one that does not exist."""
-    ids = check_token_ids(ids, len(TOKENS))
+    check_token_ids(ids, len(TOKENS))
     return "".join(TOKENS[i] for i in ids)
 
 

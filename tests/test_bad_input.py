@@ -11,11 +11,13 @@ is without a row:
 import argparse
 import base64
 import contextlib
+import importlib
+import inspect
 import json
 import math
 import sys
 import tempfile
-from dataclasses import replace
+from dataclasses import is_dataclass, replace
 from pathlib import Path
 from unittest import mock
 
@@ -49,9 +51,10 @@ from helpers.language_model import (
     init_params,
     language_model,
 )
-from helpers.runs import checkpoints, distributed, files, guards, loop
+from helpers.runs import checkpoints, distributed, doors, files, guards, loop
 from helpers.runs.guards import check_sampling
 from helpers.stories import download
+from helpers.stories.files import mend
 from helpers.stories.grammar import tell_stories
 from helpers.tinystories import (
     BPETokenizer,
@@ -661,7 +664,7 @@ STORY_FILES = {
     ),
     "a vocabulary above 65,536": (
         lambda _: tokenize_stories(
-            ["a"], CharTokenizer(map(chr, range(65536)))
+            ["a"], CharTokenizer(list(map(chr, range(65536))))
         ),
         ["65537", "uint16"],
     ),
@@ -849,6 +852,10 @@ GENERATION = {
     "a penalty of NaN": (
         lambda _: sample(repetition_penalty=NAN),
         ["penalty", "positive", "nan"],
+    ),
+    "a misspelt setting": (
+        lambda _: sample(temprature=0.5),
+        ["generate", "'temprature'", "temperature", "top_k"],
     ),
     "half a token to write": (
         lambda _: sample(n_tokens=0.5),
@@ -1095,7 +1102,7 @@ BORDERS = [
     *("tinystories", "training", "generation", "digit_operations"),
     *("runs/guards", "runs/doors", "runs/files", "runs/speed"),
     *("runs/checkpoints", "runs/distributed", "runs/report"),
-    *("stories/download", "__main__"),
+    *("stories/download", "stories/files", "__main__"),
 ]
 
 
@@ -1108,6 +1115,7 @@ def test_every_raise_has_a_row(tmp_path):
     with pytest.raises(argparse.ArgumentTypeError) as caught:
         cli.count("many")  # argparse turns it into its own sentence
     found.add(origin(caught.value))
+    found |= {origin(refused_by(doors, name)) for name in REFUSED}
     missing = [
         f"helpers/{module}.py:{line}"
         for module in BORDERS
@@ -1115,6 +1123,68 @@ def test_every_raise_has_a_row(tmp_path):
         if (f"{module}.py", line) not in found
     ]
     assert not missing
+
+
+# --- the doors, at which all this is said ---
+
+REFUSED = {  # by doors of lesson 06, and by the functions they guard
+    "evaluate": (np.zeros(0, int), PARAMS, CONFIG),
+    "evaluate_stories": (np.array([3, 1, 2]), PARAMS, CONFIG),
+    "bits_per_byte": (
+        [],
+        bpe_tokenizer(RANKS),
+        PARAMS,
+        config(vocab_size=260),
+    ),
+    "start_run": (config(d_model=12 * 10**8), SETTINGS),
+}
+
+
+def refused_by(module, name):
+    call = getattr(module, name)
+    return error_of(lambda _: call(*REFUSED[name]), None)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_door_says_what_its_function_says(name):
+    said = str(refused_by(doors, name))
+    assert said == str(refused_by(training, name))
+
+
+LESSONS = [
+    importlib.import_module(f"helpers.{path.stem}")
+    for path in sorted(HELPERS.glob("[a-z]*.py"))
+]
+NAMES = [
+    name
+    for name, thing in vars(doors).items()
+    if getattr(thing, "__module__", None) == doors.__name__
+    and name not in ("checked", "behind", "check_knobs")
+]
+
+
+def behind_door(name):
+    """Return the functions and classes of that name, and methods."""
+    kind, _, method = name.partition("_")
+    found = [vars(module).get(name) for module in LESSONS]
+    found += [
+        vars(vars(module).get(kind, object)).get(method) for module in LESSONS
+    ]
+    return [thing for thing in found if thing is not None]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_door_takes_the_arguments_of_what_it_guards(name):
+    taken = inspect.signature(getattr(doors, name))
+    guarded = behind_door(name)
+    if any(is_dataclass(thing) for thing in guarded):
+        assert len(taken.parameters) == 1  # the new object
+        return
+    calls = [
+        thing.__init__ if inspect.isclass(thing) else thing
+        for thing in guarded
+    ]
+    assert taken in [inspect.signature(call) for call in calls]
 
 
 # --- files that cannot be read ---
@@ -1158,6 +1228,12 @@ def test_damaged_text_file(name, tmp_path):
     assert_clear(error)
     assert not [word for word in words if word not in str(error)], str(error)
     assert path.read_bytes() == content
+
+
+def test_an_iterator_of_characters_is_refused_before_it_is_used_up():
+    characters = iter("abc")
+    assert_clear(error_of(lambda _: CharTokenizer(characters), None))
+    assert "".join(characters) == "abc"
 
 
 @pytest.mark.parametrize(
@@ -1247,7 +1323,7 @@ def test_mojibake_is_mended(text, tmp_path):
     ["plain", "“Hi” café", "«CAFÉ»", "naïve", "Ã", "â€", "Âme â€œ“", "ÃÂ î"],
 )
 def test_what_is_no_mojibake_stays(text):
-    assert guards.mend(text) == text
+    assert mend(text) == text
 
 
 # --- saves that fail half-way ---
@@ -1278,7 +1354,7 @@ SAVES = {
         train_bpe("other text " * 3, 262)
     ).save(folder / TOKENIZER),
     "characters": lambda folder: char_tokenizer(
-        map(chr, range(300, 400))
+        list(map(chr, range(300, 400)))
     ).save(folder / "characters.json"),
     "tokens": lambda folder: tokenize_stories(
         ["other text " * 9], bpe_tokenizer(RANKS), folder / "tokens.npy"

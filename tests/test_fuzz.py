@@ -40,8 +40,8 @@ from helpers.language_model import (
 )
 from helpers.panel import sampling_panel
 from helpers.runs import checkpoints, files, loop
-from helpers.runs.guards import mend
 from helpers.stories import download
+from helpers.stories.files import mend
 from helpers.stories.grammar import tell_stories
 from helpers.tinystories import (
     END_OF_TEXT,
@@ -398,16 +398,16 @@ def test_sampling_settings(logits, options):
 def test_generation(prompt, n_tokens, options, penalty, n_beams, stop):
     model, rng = (PARAMS, CONFIG), np.random.default_rng(0)
     options = {"n_tokens": n_tokens, "rng": rng, "stop_id": stop} | options
-    ids = answer(
-        generate, prompt, *model, repetition_penalty=penalty, **options
-    )
+    options["repetition_penalty"] = penalty
+    ids = answer(generate, prompt, *model, **options)
     assert ids is None or len(ids) <= n_tokens
     answer(generate_batch, prompt, *model, **options)
     answer(generate_batch, [[1], prompt], *model, **options)
     answer(beam_search, [1, 2], *model, n_beams=n_beams, n_tokens=2)
     answer(
         beam_search,
-        *(prompt, *model),
+        prompt,
+        *model,
         n_beams=n_beams,
         n_tokens=n_tokens,
         stop_id=stop,
