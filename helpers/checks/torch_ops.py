@@ -39,7 +39,7 @@ def scaled_dot_product_attention(q, k, v, mask=None):
 
 
 def multi_query_attention(q, k, v):
-    """Call the same with one head of k and v for all heads of q."""
+    """Call that with enable_gqa: one k and v serve all heads of q."""
     attend = torch.nn.functional.scaled_dot_product_attention
     return attend(q, k, v, enable_gqa=True)
 
@@ -140,9 +140,9 @@ ACTIVATIONS = {"gelu": gelu, "relu": relu}
 
 
 def dropout(x, p, rng):
-    """Multiply by our mask, drawn from an equal generator.
+    """Multiply by 0 or 1 / (1 - p), drawn as in our dropout.
 
-    torch would draw another one.
+    torch.nn.functional.dropout would draw other numbers.
     """
     if rng is None or p == 0.0:
         return x
@@ -157,7 +157,7 @@ def feed_forward(x, params, activation):
 
 
 def gated(x, params):
-    """Call torch's linear and gelu: exercise 3."""
+    """Gate one of torch's linear maps by the gelu of another."""
     gate = gelu(linear(x, **params["gate"]))
     return linear(gate * linear(x, **params["up"]), **params["down"])
 
@@ -189,8 +189,7 @@ def transformer_block(x, params, config, mask=None, rng=None):
 def encoder_layer(x, params, config, mask=None):
     """Call torch.nn.TransformerEncoderLayer with our parameters.
 
-    Without dropout. It shares nothing with transformer_block above. With a
-    causal mask it is the block of a decoder-only model.
+    It shares nothing with transformer_block above, and has no dropout.
     """
     layer = torch.nn.TransformerEncoderLayer(
         d_model=x.shape[-1],
@@ -271,7 +270,8 @@ def language_model(ids, params, config, mask=None, rng=None):
 def gpt2(ids, params, config):
     """Stack torch.nn.TransformerEncoderLayer between a table and a norm.
 
-    The model of Radford et al. 2019. Shares no line with language_model.
+    GPT-2 is pre-norm, with GELU, learned positions and a tied head. It
+    shares nothing with language_model. Source: Radford et al. 2019.
     """
     table = params["token_embedding"]["weight"]
     x = table[ids] + params["position_embedding"]["weight"][: ids.shape[1]]
@@ -289,7 +289,7 @@ def cross_entropy(logits, targets, ignore_index=-100):
 
 
 def smooth(logits, targets, epsilon):
-    """Call the same with label_smoothing: exercise 3."""
+    """Call torch.nn.functional.cross_entropy with label_smoothing."""
     return torch.nn.functional.cross_entropy(
         logits, targets, label_smoothing=epsilon
     )
