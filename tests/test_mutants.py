@@ -371,14 +371,14 @@ BLOCK = [
     ),
     (
         "feed_forward_backward",
-        "dhidden = act_backward(dhidden, act_cache)",
+        'dhidden = act_backward(dhidden, cache["act"])',
         "pass",
         "activation left out",
     ),
     (
         "feed_forward_backward",
-        "act_backward(dhidden, act_cache)",
-        "ACTIVATIONS['relu'][1](dhidden, up_cache[0] @ up_cache[1])",
+        'act_backward(dhidden, cache["act"])',
+        "ACTIVATIONS['relu'][1](dhidden, cache['up'][0] @ cache['up'][1])",
         "always relu, before the bias",
     ),
     (
@@ -396,19 +396,19 @@ BLOCK = [
     ("residual_backward", "dout + dh", "dout", "sublayer's path dropped"),
     (
         "residual_backward",
-        "dropout_cache = cache\n",
-        "dropout_cache = cache\n    pre = norm_cache is not None\n",
+        'pre = cache["pre"]',
+        'pre = cache["norm"] is not None',
         "pre-norm's backward for post-norm",
     ),
     (
         "residual_backward",
-        "dropout_cache = cache\n",
-        "dropout_cache = cache\n    pre = False\n",
+        'pre = cache["pre"]',
+        "pre = False",
         "post-norm's backward for pre-norm",
     ),
     (
         "residual_backward",
-        "dropout_backward(dout, dropout_cache)",
+        'dropout_backward(dout, cache["dropout"])',
         "dout",
         "dropout forgotten",
     ),
@@ -420,8 +420,8 @@ BLOCK = [
     ),
     (
         "transformer_block_backward",
-        "dx, attend_cache",
-        "dout, attend_cache",
+        'dx, cache["attention"]',
+        'dout, cache["attention"]',
         "attention gets the gradient from above the feed-forward",
     ),
     (
@@ -515,7 +515,7 @@ MODEL = [
     ),
     (
         "embed_backward",
-        "dropout_backward(dout, dropout_cache)",
+        'dropout_backward(dout, cache["dropout"])',
         "dout",
         "dropout forgotten",
     ),
@@ -563,8 +563,8 @@ MODEL = [
     ),
     (
         "language_model_backward",
-        "reversed(block_caches)",
-        "block_caches",
+        'reversed(cache["blocks"])',
+        'cache["blocks"]',
         "backward through the blocks from first to last",
     ),
     (

@@ -13,6 +13,7 @@ from traitlets import validate
 from helpers.generation import sample_steps
 from helpers.language_model import language_model
 from helpers.panel import looks
+from helpers.runs.params import attention_weights
 from helpers.runs.scoring import token_nats
 
 MAX_TOP_K = 100
@@ -178,11 +179,7 @@ def token_probs(ids, params, config):
 def last_attention(ids, params, config):
     """Return the weights (n_layers, H, T) with which the last token looks."""
     _, cache = language_model(np.array([ids]), params, config)
-    rows = []
-    for (_, _, attention_cache, _), _ in cache[1]:  # each block
-        _, (_, _, _, weights, _), _, _ = attention_cache
-        rows.append(weights[0, :, -1])  # (H, T)
-    return np.array(rows)
+    return attention_weights(cache)[:, 0, :, -1]
 
 
 class Decimals(widgets.FloatSlider):
