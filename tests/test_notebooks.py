@@ -274,5 +274,5 @@ def test_training_is_seen_plain():
     loop = cell.source[cell.source.index("for loss") :]
     assert len(loop.splitlines()) <= 12
     story = code[-2]  # before the comparison with the shelf
-    assert "print(write(run" in story.source
+    assert "write(run" in story.source
     assert len(story.outputs[0].text.split()) > 20
