@@ -19,8 +19,15 @@ from helpers import DATA, SHIPPED
 from helpers.generation import beam_search, generate_batch, stream
 from helpers.language_model import PRESETS, count_params, perplexity
 from helpers.runs import distributed
+from helpers.runs.checkpoints import (
+    CHECKPOINTS,
+    TOKENIZER,
+    load_run,
+    save_run,
+)
 from helpers.runs.files import brief, only_one, put_aside, write_whole
 from helpers.runs.guards import check_data, check_integer
+from helpers.runs.loop import train_on_stories
 from helpers.stories import download
 from helpers.stories.grammar import is_story, story_log_prob
 from helpers.tinystories import (
@@ -32,16 +39,7 @@ from helpers.tinystories import (
     tokenize_stories,
     train_bpe,
 )
-from helpers.training import (
-    CHECKPOINTS,
-    TOKENIZER,
-    TrainSettings,
-    bits_per_byte,
-    load_run,
-    save_run,
-    start_run,
-    train,
-)
+from helpers.training import TrainSettings, bits_per_byte, start_run
 
 STORIES = 25_000  # from the hub, unless --stories says otherwise
 SETTINGS = TrainSettings(batch_size=16, seq_len=256)
@@ -142,7 +140,7 @@ def find_stories(source, folder):
 def train_command(args):
     """Train a new run, or go on with one, and say how good it is."""
     team = distributed.find_team()
-    if team.rank > 0:
+    if team and team.rank > 0:
         return distributed.follow(team)
     folder = args.folder / "runs" / (args.name or f"my-{args.preset}")
     begun = any((folder / name).exists() for name in CHECKPOINTS)
@@ -170,8 +168,8 @@ def train_command(args):
         if not args.resume:  # save at once, so that it can be resumed
             with put_aside(folder / name for name in RUN_FILES):
                 save_run(folder, run, tokenizer)
-        with distributed.lead(team, folder, run, parts):
-            train(run, *parts, folder, team=team)
+        with distributed.lead(team, folder, run, parts) as plugs:
+            train_on_stories(run, *parts, folder, **plugs)
         if not (folder / TOKENIZER).exists():  # the folder was removed
             tokenizer.save(folder / TOKENIZER)
     report(run, tokenizer, valid)

@@ -9,6 +9,24 @@ import math
 
 import numpy as np
 
+__all__ = [
+    "linear",
+    "linear_backward",
+    "softmax",
+    "softmax_backward",
+    "causal_mask",
+    "scaled_dot_product_attention",
+    "mask_scores",
+    "scaled_dot_product_attention_backward",
+    "split_heads",
+    "split_heads_backward",
+    "merge_heads",
+    "merge_heads_backward",
+    "multi_head_attention",
+    "multi_head_attention_backward",
+    "linear_grads",
+]
+
 
 def linear(x, weight, bias=None):
     """Multiply by a matrix and add a bias.
@@ -129,24 +147,24 @@ def multi_head_attention(x, params, n_heads, mask=None):
             f"{n_heads} heads do not divide d_model = {x.shape[-1]}; "
             "choose a number of heads that does"
         )
-    qkv, qkv_cache = linear(x, **params["qkv"])  # (B, T, 3C)
+    cache = {}
+    qkv, cache["qkv"] = linear(x, **params["qkv"])  # (B, T, 3C)
     parts, _ = split_heads(qkv, 3 * n_heads)  # (B, 3H, T, D)
-    q, k, v = (parts[:, i * n_heads : (i + 1) * n_heads] for i in range(3))
-    heads, attention_cache = scaled_dot_product_attention(q, k, v, mask)
-    merged, merge_cache = merge_heads(heads)  # (B, T, C)
-    out, out_cache = linear(merged, **params["out"])
-    return out, (qkv_cache, attention_cache, merge_cache, out_cache)
+    q, k, v = np.split(parts, 3, axis=1)  # each (B, H, T, D)
+    heads, cache["heads"] = scaled_dot_product_attention(q, k, v, mask)
+    merged, cache["merge"] = merge_heads(heads)  # (B, T, C)
+    out, cache["out"] = linear(merged, **params["out"])
+    return out, cache
 
 
 def multi_head_attention_backward(dout, cache):
     """Return dx and grads, a dict with the keys of params."""
-    qkv_cache, attention_cache, merge_cache, out_cache = cache
-    dmerged, out_grads = linear_grads(dout, out_cache)
-    dheads = merge_heads_backward(dmerged, merge_cache)  # (B, H, T, D)
-    dq_dk_dv = scaled_dot_product_attention_backward(dheads, attention_cache)
+    dmerged, out_grads = linear_grads(dout, cache["out"])
+    dheads = merge_heads_backward(dmerged, cache["merge"])  # (B, H, T, D)
+    dq_dk_dv = scaled_dot_product_attention_backward(dheads, cache["heads"])
     dparts = np.concatenate(dq_dk_dv, axis=1)  # (B, 3H, T, D)
     dqkv = split_heads_backward(dparts, None)  # (B, T, 3C)
-    dx, qkv_grads = linear_grads(dqkv, qkv_cache)
+    dx, qkv_grads = linear_grads(dqkv, cache["qkv"])
     return dx, {"qkv": qkv_grads, "out": out_grads}
 
 

@@ -6,6 +6,7 @@ that hides the padding only, read out at the last token.
 """
 
 import itertools
+import math
 import re
 from dataclasses import replace
 from operator import itemgetter
@@ -23,14 +24,7 @@ from helpers.language_model import (
 )
 from helpers.runs.guards import check_token_ids
 from helpers.runs.params import map_arrays
-from helpers.training import (
-    TrainSettings,
-    clip_grad_norm,
-    learning_rate,
-    make_optimizer,
-    pad_windows,
-    start_run,
-)
+from helpers.training import AdamW, TrainSettings, start_run, train_steps
 
 OPERATIONS = {
     "First": itemgetter(0),
@@ -79,7 +73,7 @@ def tokenize(text):
 
 def detokenize(ids):
     """Return the text of token ids; ValueError for one that does not exist."""
-    ids = check_token_ids(ids, len(TOKENS))
+    check_token_ids(ids, len(TOKENS))
     return "".join(TOKENS[i] for i in ids)
 
 
@@ -179,8 +173,9 @@ def decoder_batch(questions):
     """
     asked = [tokenize(question) for question in questions]
     told = [tokenize(answer(question)) for question in questions]
-    rows = [q + a + [EOS] for q, a in zip(asked, told)]
-    ids, targets = pad_windows(rows, max(map(len, rows)) - 1)
+    rows, real = pad_rows([q + a + [EOS] for q, a in zip(asked, told)])
+    ids = np.where(real[:, 1:], rows[:, :-1], PAD)
+    targets = np.where(real[:, 1:], rows[:, 1:], -100)
     for row, question in zip(targets, asked):
         row[: len(question) - 1] = -100
     return ids, targets
@@ -206,8 +201,11 @@ def encoder_backward(dout, cache):
     return language_model_backward(dlogits, cache)
 
 
-def encoder_loss_and_grads(questions, params, config):
-    """Return the loss of a batch in nats per answer, and grads."""
+def encoder_loss_and_grads(questions, params, config, rng=None):
+    """Return the loss of a batch in nats per answer, and grads.
+
+    Nothing is drawn: rng is there because train_step gives one.
+    """
     ids, mask, targets = encoder_batch(questions)
     logits, cache = encoder(ids, params, config, mask)
     loss, loss_cache = cross_entropy(logits, targets)
@@ -215,9 +213,9 @@ def encoder_loss_and_grads(questions, params, config):
     return loss, encoder_backward(dlogits, cache)
 
 
-def decoder_loss_and_grads(questions, params, config):
+def decoder_loss_and_grads(questions, params, config, rng=None):
     """Return the loss of a batch in nats per token answered, and grads."""
-    return loss_and_grads(*decoder_batch(questions), params, config)
+    return loss_and_grads(*decoder_batch(questions), params, config, rng)
 
 
 def encoder_answers(questions, params, config):
@@ -245,32 +243,29 @@ def start(config, settings, dtype=np.float64):
     if config.positions == "sinusoidal":
         run.params["token_embedding"]["weight"] *= 0.5**0.5 / 0.02
     run.params = map_arrays(lambda array: array.astype(dtype), run.params)
-    run.optimizer = make_optimizer(run.params, settings)
+    betas = settings.beta1, settings.beta2
+    run.optimizer = AdamW(run.params, settings.weight_decay, betas=betas)
     return run
 
 
-def train_one_epoch(run, questions, loss_and_grads):
-    """Go once through the questions in random order; return the mean loss.
+def epochs_of(questions, batch_size):
+    """Return draw(rng): the questions in random order, a batch at a time.
 
-    Ends early at the last step of run.settings. Raises ValueError if that
-    step is done already.
+    When all have been shown they are shuffled anew.
     """
-    s, losses = run.settings, []
-    if run.step >= s.steps:
-        raise ValueError(f"all {s.steps} steps are done; start a new run")
-    order = run.rng.permutation(questions)
-    for first in range(0, len(order), s.batch_size)[: s.steps - run.step]:
-        batch = order[first : first + s.batch_size].tolist()
-        loss, grads = loss_and_grads(batch, run.params, run.config)
-        clip_grad_norm(grads, s.max_norm)
-        lr = learning_rate(run.step, s.lr, s.warmup, s.steps, s.decay)
-        run.optimizer.step(grads, lr)
-        run.step += 1
-        losses.append(loss)
-    return float(np.mean(losses))
+    left = []
+
+    def draw(rng):
+        if not left:
+            order = rng.permutation(questions).tolist()
+            for first in range(0, len(order), batch_size):
+                left.append(order[first : first + batch_size])
+        return (left.pop(0),)
+
+    return draw
 
 
-def evaluate(questions, answer_all, params, config):
+def share_right(questions, answer_all, params, config):
     """Return the share answered right, of all and by operation.
 
     An answer counts if it is right in full.
@@ -283,16 +278,20 @@ def evaluate(questions, answer_all, params, config):
     return {key: float(np.mean(r)) for key, r in right.items() if r}
 
 
-def train_and_keep_best(run, train, valid, loss_and_grads, answer_all):
+def train_and_keep_best(run, train, valid, gradient, answer_all):
     """Train to the last step; return the parameters best on valid.
 
-    Adds a row to run.log for each epoch. Of equals the later are kept.
+    Adds a row to run.log after each epoch. Of equals the later are kept.
     Raises ValueError if all steps are done already.
     """
-    most, best = -1.0, None
-    while best is None or run.step < run.settings.steps:
-        loss = train_one_epoch(run, train, loss_and_grads)
-        shares = evaluate(valid, answer_all, run.params, run.config)
+    s, most, best = run.settings, -1.0, None
+    if run.step >= s.steps:
+        raise ValueError(f"all {s.steps} steps are done; start a new run")
+    steps = train_steps(run, epochs_of(train, s.batch_size), gradient)
+    n = math.ceil(len(train) / s.batch_size)
+    while epoch := list(itertools.islice(steps, n)):
+        loss = float(np.mean([loss for loss, _ in epoch]))
+        shares = share_right(valid, answer_all, run.params, run.config)
         run.log.append({"step": run.step, "loss": loss} | shares)
         if shares["all"] >= most:
             most, best = shares["all"], map_arrays(np.copy, run.params)
@@ -338,11 +337,11 @@ def head_drops(questions, params, config):
     The last axis is in the order of OPERATIONS.
     """
     setting = encoder_answers, params, config
-    whole = evaluate(questions, *setting)
+    whole = share_right(questions, *setting)
     drops = np.zeros((config.n_layers, config.n_heads, len(OPERATIONS)))
     for layer, head in np.ndindex(drops.shape[:2]):
         rest = without_heads(params, config, [(layer, head)])
-        shares = evaluate(questions, encoder_answers, rest, config)
+        shares = share_right(questions, encoder_answers, rest, config)
         drops[layer, head] = [
             100 * (whole[operation] - shares[operation])
             for operation in OPERATIONS

@@ -5,6 +5,14 @@ Built in notebooks/02_embeddings.ipynb.
 
 import numpy as np
 
+__all__ = [
+    "embedding",
+    "embedding_backward",
+    "learned_positions",
+    "learned_positions_backward",
+    "sinusoidal_positions",
+]
+
 
 def embedding(ids, weight):
     """Look up one row of weight for each id.

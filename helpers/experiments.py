@@ -5,7 +5,6 @@ whatever of PLAN is not in data/experiments/A2_runs.csv yet.
 """
 
 import contextlib
-import csv
 import functools
 import itertools
 import math
@@ -36,11 +35,9 @@ from helpers.language_model import (
     ModelConfig,
     accuracy,
     cross_entropy,
-    init_params,
-    loss_and_grads,
 )
-from helpers.runs.files import write_table
 from helpers.runs.speed import cores, keep_freed_memory, one_blas_thread
+from helpers.runs.tables import read_rows, write_rows
 from helpers.tinystories import (
     END_OF_TEXT,
     bpe_tokenizer,
@@ -50,7 +47,14 @@ from helpers.tinystories import (
     tokenize_stories,
     train_bpe,
 )
-from helpers.training import SGD, Adam, AdamW, clip_grad_norm, learning_rate
+from helpers.training import (
+    SGD,
+    Adam,
+    AdamW,
+    TrainSettings,
+    start_run,
+    train_steps,
+)
 from helpers.transformer_block import layer_norm, layer_norm_backward
 
 RESULTS = DATA / "experiments" / "A2_runs.csv"
@@ -244,18 +248,14 @@ def train_setup(setup, seed):
 
     All in float64, so that other machines find the same numbers.
     """
-    task, config = TASKS[setup.task](), model_config(setup)
-    rng = np.random.default_rng(seed)
-    params, losses = init_params(config, rng, np.float64), []
-    params["token_embedding"]["weight"] *= setup.token_std / 0.02
-    optimizer = OPTIMIZERS[setup.optimizer](params)
-    for step in range(setup.steps):
-        loss, grads = loss_and_grads(*task.draw(rng), params, config)
-        clip_grad_norm(grads, 1.0)
-        lr = learning_rate(step, setup.lr, setup.warmup, setup.steps)
-        optimizer.step(grads, lr)
-        losses.append(loss)
-    return params, losses
+    settings = TrainSettings(
+        steps=setup.steps, lr=setup.lr, warmup=setup.warmup, seed=seed
+    )
+    run = start_run(model_config(setup), settings, np.float64)
+    run.params["token_embedding"]["weight"] *= setup.token_std / 0.02
+    run.optimizer = OPTIMIZERS[setup.optimizer](run.params)
+    draw = TASKS[setup.task]().draw
+    return run.params, [loss for loss, _ in train_steps(run, draw)]
 
 
 def score(params, setup):
@@ -389,16 +389,17 @@ def read_runs(path=RESULTS):
     """Return {settings: row} of the runs in a file that are still planned."""
     if not path.exists():
         return {}
-    with open(path, newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    rows = {tuple(row[name] for name in LABELS): row for row in rows}
+    rows = {
+        tuple(row[name] for name in LABELS): row
+        for row in read_rows(path, str)
+    }
     return {key: rows[key] for key in planned() if key in rows}
 
 
 def write_runs(rows, path=RESULTS):
     """Write {settings: row} to a csv file in the order of the plan."""
     made = [rows[key] for key in planned() if key in rows]
-    write_table(path, made, LABELS + SCORES)
+    write_rows(path, made, LABELS + SCORES)
 
 
 def run_plan(path=RESULTS, workers=None):

@@ -14,18 +14,37 @@ from helpers.attention import (
 )
 from helpers.embeddings import embedding, sinusoidal_positions
 from helpers.language_model import head, log_softmax
-from helpers.runs.guards import (
-    check_beams,
-    check_integer,
-    check_logits,
-    check_penalty,
-    check_prompt,
-    check_prompts,
-    check_sampling,
-)
+from helpers.runs.doors import checked
 from helpers.transformer_block import feed_forward, layer_norm, residual
 
+__all__ = [
+    "next_token_probs",
+    "apply_temperature",
+    "keep_top_k",
+    "keep_top_p",
+    "keep_min_p",
+    "penalise_repeats",
+    "draw",
+    "next_token",
+    "KVCache",
+    "new_positions",
+    "new_mask",
+    "cached_attention",
+    "cached_block",
+    "next_logits",
+    "position_vectors",
+    "sample_steps",
+    "stream",
+    "generate",
+    "generate_batch",
+    "pad_left",
+    "cut_at",
+    "beam_search",
+    "extend_beams",
+]
 
+
+@checked
 def next_token_probs(
     logits, temperature=1.0, top_k=None, top_p=None, min_p=None
 ):
@@ -35,8 +54,8 @@ def next_token_probs(
     in the order top_k, top_p, min_p, each on what the one before left.
     Raises ValueError for a setting out of its range.
     """
-    check_sampling(temperature, top_k, top_p, min_p)
-    probs = apply_temperature(check_logits(logits), temperature)
+    logits = np.asarray(logits, dtype=np.float64)
+    probs = apply_temperature(logits, temperature)
     for keep, setting in (
         (keep_top_k, top_k),
         (keep_top_p, top_p),
@@ -85,6 +104,7 @@ def keep_min_p(probs, p):
     return probs >= p * probs.max()
 
 
+@checked
 def penalise_repeats(logits, ids, penalty):
     """Make tokens that occurred less likely: divide or multiply their logit.
 
@@ -92,7 +112,6 @@ def penalise_repeats(logits, ids, penalty):
     Raises ValueError unless penalty is positive.
     Source: Keskar et al. 2019, section 4.1.
     """
-    check_penalty(penalty)
     logits = np.array(logits)
     if penalty == 1:
         return logits
@@ -108,6 +127,16 @@ def draw(probs, rng):
     return int(np.searchsorted(edges, rng.random() * edges[-1], "right"))
 
 
+def next_token(logits, ids, rng, repetition_penalty=1.0, **settings):
+    """Draw a token to follow ids; return it and what it was drawn from.
+
+    logits (V,) -> a token id, probs (V,); settings are next_token_probs'.
+    """
+    logits = penalise_repeats(logits, ids, repetition_penalty)
+    probs = next_token_probs(logits, **settings)
+    return draw(probs, rng), probs
+
+
 class KVCache:
     """Keep the keys and values of every layer for B sequences.
 
@@ -116,11 +145,14 @@ class KVCache:
     """
 
     def __init__(self, params, config, B=1, padding=None):
-        H, D = config.n_heads, config.d_model // config.n_heads
-        shape = config.n_layers, B, H, config.max_seq_len, D
+        H = config.n_heads
+        D = config.d_model // H
+        shape = (config.n_layers, B, H, config.max_seq_len, D)
         dtype = params["token_embedding"]["weight"].dtype
-        self.keys, self.values = np.zeros((2, *shape), dtype)
-        self.length, self.padding = 0, padding
+        self.keys = np.zeros(shape, dtype)
+        self.values = np.zeros(shape, dtype)
+        self.length = 0
+        self.padding = padding
 
     def store(self, layer, k, v):
         """Put k and v (B, H, T, D) behind the rest; return all so far."""
@@ -157,15 +189,16 @@ def new_mask(kv, T):
 def cached_attention(x, params, n_heads, kv, layer):
     """Attend from the new positions to everything stored so far.
 
-    x (B, T, C) -> out (B, T, C), None.
+    x (B, T, C) -> out (B, T, C), with a cache as residual expects it.
     """
     qkv, _ = linear(x, **params["qkv"])  # (B, T, 3C)
     parts, _ = split_heads(qkv, 3 * n_heads)  # (B, 3H, T, D)
-    q, k, v = (parts[:, i * n_heads : (i + 1) * n_heads] for i in range(3))
+    q, k, v = np.split(parts, 3, axis=1)  # (B, H, T, D) each
     keys, values = kv.store(layer, k, v)  # (B, H, S, D)
     mask = new_mask(kv, x.shape[1])
     heads, _ = scaled_dot_product_attention(q, keys, values, mask)
-    return linear(merge_heads(heads)[0], **params["out"])
+    merged, _ = merge_heads(heads)  # (B, T, C)
+    return linear(merged, **params["out"])
 
 
 def cached_block(x, params, config, kv, layer):
@@ -183,6 +216,7 @@ def cached_block(x, params, config, kv, layer):
     return x
 
 
+@checked
 def next_logits(ids, params, config, kv):
     """Feed new ids (B, T) behind what kv holds; return logits (B, V).
 
@@ -190,22 +224,17 @@ def next_logits(ids, params, config, kv):
     is no room for the ids.
     """
     T = ids.shape[1]
-    if kv.length + T > config.max_seq_len:
-        raise ValueError(
-            f"{kv.length + T} tokens are more than max_seq_len = "
-            f"{config.max_seq_len}; use a shorter prompt"
-        )
     x, _ = embedding(ids, params["token_embedding"]["weight"])
-    x = x + position_vectors(new_positions(kv, T), params, config).astype(
-        x.dtype
-    )
+    positions = new_positions(kv, T)
+    x = x + position_vectors(positions, params, config).astype(x.dtype)
     for layer, block in enumerate(params["blocks"]):
         x = cached_block(x, block, config, kv, layer)
     kv.length += T
     x = x[:, -1:]  # only the last position predicts
     if config.norm == "pre":
         x, _ = layer_norm(x, **params["final_norm"])
-    return head(x, params)[0][:, 0]
+    logits, _ = head(x, params)  # (B, 1, V)
+    return logits[:, 0]
 
 
 def position_vectors(positions, params, config):
@@ -215,24 +244,22 @@ def position_vectors(positions, params, config):
     return sinusoidal_positions(config.max_seq_len, config.d_model)[positions]
 
 
+@checked
 def sample_steps(
-    prompt_ids, params, config, n_tokens=200, rng=None, stop_id=None, **kw
+    prompt_ids, params, config, n_tokens=200, rng=None, stop_id=None, **knobs
 ):
     """Yield (token id, the probabilities it was drawn from), one by one.
 
-    Ends after n_tokens, at stop_id, or when max_seq_len is reached; kw are
-    repetition_penalty and the settings of next_token_probs.
+    Ends after n_tokens, at stop_id, or when max_seq_len is reached; knobs
+    are repetition_penalty and the settings of next_token_probs.
     """
-    check_prompt(prompt_ids, config, n_tokens)
-    penalty = kw.pop("repetition_penalty", 1.0)
     rng = np.random.default_rng() if rng is None else rng
-    kv, ids = KVCache(params, config), [int(i) for i in prompt_ids]
+    kv = KVCache(params, config)
+    ids = [int(i) for i in prompt_ids]
     new = ids
     for _ in range(min(n_tokens, config.max_seq_len - len(ids))):
         logits = next_logits(np.array([new]), params, config, kv)[0]
-        logits = penalise_repeats(logits, ids, penalty)
-        probs = next_token_probs(logits, **kw)
-        token = draw(probs, rng)
+        token, probs = next_token(logits, ids, rng, **knobs)
         if token == stop_id:
             return
         yield token, probs
@@ -240,47 +267,46 @@ def sample_steps(
         ids.append(token)
 
 
+@checked
 def stream(prompt_ids, params, config, **settings):
     """Yield new token ids as they come; settings are sample_steps'."""
     for token, _ in sample_steps(prompt_ids, params, config, **settings):
         yield token
 
 
+@checked
 def generate(prompt_ids, params, config, **settings):
     """Return the list of new token ids; settings are sample_steps'."""
     return list(stream(prompt_ids, params, config, **settings))
 
 
+@checked
 def generate_batch(
-    prompts, params, config, n_tokens=200, rng=None, stop_id=None, **settings
+    prompts, params, config, n_tokens=200, rng=None, stop_id=None, **knobs
 ):
     """Continue several prompts side by side; return new ids for each.
 
-    settings are next_token_probs'; each row draws with an rng of its own.
+    knobs are sample_steps'; each row draws with an rng of its own.
     """
-    check_integer("n_tokens", n_tokens, 0)
-    ids, padding = pad_left(prompts, config)  # (B, T), (B,)
+    ids, padding = pad_left(prompts)  # (B, T), (B,)
     kv = KVCache(params, config, len(prompts), padding)
     rng = np.random.default_rng() if rng is None else rng
-    rows = list(enumerate(rng.spawn(len(prompts))))
+    rngs = rng.spawn(len(prompts))
     texts = [[] for _ in prompts]
     for _ in range(min(n_tokens, config.max_seq_len - ids.shape[1])):
         logits = next_logits(ids, params, config, kv)  # (B, V)
-        probs = [next_token_probs(row, **settings) for row in logits]
-        ids = np.array([[draw(probs[row], rng)] for row, rng in rows])
-        for text, token in zip(texts, ids[:, 0].tolist()):
+        for row, text in enumerate(texts):
+            seen = [*prompts[row], *text]  # no padding
+            token, _ = next_token(logits[row], seen, rngs[row], **knobs)
             text.append(token)
+        ids = np.array([[text[-1]] for text in texts])
         if all(stop_id in text for text in texts):
             break
-    return [
-        text[: text.index(stop_id)] if stop_id in text else text
-        for text in texts
-    ]
+    return [cut_at(text, stop_id) for text in texts]
 
 
-def pad_left(prompts, config):
+def pad_left(prompts):
     """Align prompts at the right: ids (B, T), padding (B,)."""
-    check_prompts(prompts, config)
     T = max(len(prompt) for prompt in prompts)
     padding = np.array([T - len(prompt) for prompt in prompts])
     ids = np.zeros((len(prompts), T), dtype=np.int64)
@@ -289,6 +315,12 @@ def pad_left(prompts, config):
     return ids, padding
 
 
+def cut_at(text, stop_id):
+    """Return the ids of a text up to stop_id, or all if it is not there."""
+    return text[: text.index(stop_id)] if stop_id in text else text
+
+
+@checked
 def beam_search(
     prompt_ids, params, config, n_beams=4, n_tokens=50, stop_id=None
 ):
@@ -296,11 +328,10 @@ def beam_search(
 
     Returns [(new token ids, log probability), ...], the best first.
     """
-    check_prompt(prompt_ids, config, n_tokens)
-    check_beams(n_beams, config)
     kv = KVCache(params, config, n_beams)
     logits = next_logits(np.array([prompt_ids] * n_beams), params, config, kv)
-    beams, finished = [([], 0.0)], []
+    beams = [([], 0.0)]
+    finished = []
     for _ in range(min(n_tokens, config.max_seq_len - len(prompt_ids))):
         beams, parents, done = extend_beams(beams, logits, n_beams, stop_id)
         finished += done
@@ -323,9 +354,12 @@ def extend_beams(beams, logits, n_beams, stop_id):
     log_probs = log_softmax(logits[: len(beams)].astype(np.float64))
     totals = log_probs + np.array([[score] for _, score in beams])
     order = np.argsort(-totals, axis=None, kind="stable")[: 2 * n_beams]
-    open_beams, parents, finished = [], [], []
+    open_beams = []
+    parents = []
+    finished = []
     for parent, token in zip(*np.unravel_index(order, totals.shape)):
-        ids, score = beams[parent][0], float(totals[parent, token])
+        ids, _ = beams[parent]
+        score = float(totals[parent, token])
         if token == stop_id:
             finished.append((ids, score))
         elif len(open_beams) < n_beams:

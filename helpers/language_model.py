@@ -27,6 +27,29 @@ from helpers.transformer_block import (
     transformer_block_backward,
 )
 
+__all__ = [
+    "ModelConfig",
+    "TINY",
+    "PRESETS",
+    "init_linear",
+    "init_norm",
+    "init_block",
+    "init_params",
+    "count_params",
+    "embed",
+    "embed_backward",
+    "head",
+    "head_backward",
+    "language_model",
+    "language_model_backward",
+    "log_softmax",
+    "cross_entropy",
+    "cross_entropy_backward",
+    "loss_and_grads",
+    "accuracy",
+    "perplexity",
+]
+
 
 @dataclass(frozen=True, kw_only=True)
 @checked
@@ -130,26 +153,26 @@ def embed(ids, params, config, rng=None):
     Raises ValueError if ids are not (B, T), are out of range, or are longer
     than max_seq_len.
     """
-    x, token_cache = embedding(ids, params["token_embedding"]["weight"])
+    cache = {}
+    x, cache["tokens"] = embedding(ids, params["token_embedding"]["weight"])
     if config.positions == "learned":
         table = params["position_embedding"]["weight"]
-        x, position_cache = learned_positions(x, table)
+        x, cache["positions"] = learned_positions(x, table)
     else:
         table = sinusoidal_positions(ids.shape[1], config.d_model)
-        x, position_cache = x + table.astype(x.dtype), None
-    x, dropout_cache = dropout(x, config.dropout, rng)
-    return x, (token_cache, position_cache, dropout_cache)
+        x = x + table.astype(x.dtype)
+    x, cache["dropout"] = dropout(x, config.dropout, rng)
+    return x, cache
 
 
 def embed_backward(dout, cache):
     """Return grads of the token embedding and of learned positions."""
-    token_cache, position_cache, dropout_cache = cache
-    dx = dropout_backward(dout, dropout_cache)
+    dx = dropout_backward(dout, cache["dropout"])
     grads = {}
-    if position_cache is not None:
-        dx, dtable = learned_positions_backward(dx, position_cache)
+    if "positions" in cache:
+        dx, dtable = learned_positions_backward(dx, cache["positions"])
         grads["position_embedding"] = {"weight": dtable}
-    dtokens = embedding_backward(dx, token_cache)
+    dtokens = embedding_backward(dx, cache["tokens"])
     return {"token_embedding": {"weight": dtokens}} | grads
 
 
@@ -159,16 +182,18 @@ def head(x, params):
     Tied: the scores are dot products with the token embedding's rows.
     Source of tying: Press and Wolf 2017.
     """
-    if "head" in params:
-        logits, cache = linear(x, params["head"]["weight"])
-        return logits, (cache, False)
-    logits, cache = linear(x, params["token_embedding"]["weight"].T)
-    return logits, (cache, True)
+    tied = "head" not in params
+    if tied:
+        weight = params["token_embedding"]["weight"].T  # (C, V)
+    else:
+        weight = params["head"]["weight"]
+    logits, _ = linear(x, weight)
+    return logits, (x, weight, tied)
 
 
 def head_backward(dlogits, cache):
     """Return dx and grads under the name of the matrix that was used."""
-    (x, weight, _), tied = cache
+    x, weight, tied = cache
     rows = x.reshape(-1, x.shape[-1])  # (R, C)
     drows = dlogits.reshape(-1, dlogits.shape[-1])  # (R, V)
     dweight = drows.T @ rows if tied else rows.T @ drows
@@ -184,32 +209,30 @@ def language_model(ids, params, config, mask=None, rng=None):
     boolean mask replaces it. rng switches dropout on.
     Raises ValueError for ids that do not fit the model.
     """
-    x, embed_cache = embed(ids, params, config, rng)
+    cache = {"blocks": []}
+    x, cache["embed"] = embed(ids, params, config, rng)
     mask = causal_mask(ids.shape[1]) if mask is None else mask
-    block_caches = []
     for block in params["blocks"]:
-        x, cache = transformer_block(x, block, config, mask, rng)
-        block_caches.append(cache)
-    norm_cache = None
+        x, block_cache = transformer_block(x, block, config, mask, rng)
+        cache["blocks"].append(block_cache)
     if config.norm == "pre":
-        x, norm_cache = layer_norm(x, **params["final_norm"])
-    logits, head_cache = head(x, params)
-    return logits, (embed_cache, block_caches, norm_cache, head_cache)
+        x, cache["final_norm"] = layer_norm(x, **params["final_norm"])
+    logits, cache["head"] = head(x, params)
+    return logits, cache
 
 
 def language_model_backward(dlogits, cache):
     """Return grads, nested dicts with the keys of params."""
-    embed_cache, block_caches, norm_cache, head_cache = cache
-    dx, grads = head_backward(dlogits, head_cache)
-    if norm_cache is not None:
-        dx, dweight, dbias = layer_norm_backward(dx, norm_cache)
+    dx, grads = head_backward(dlogits, cache["head"])
+    if "final_norm" in cache:
+        dx, dweight, dbias = layer_norm_backward(dx, cache["final_norm"])
         grads["final_norm"] = {"weight": dweight, "bias": dbias}
     grads["blocks"] = []
-    for block_cache in reversed(block_caches):
+    for block_cache in reversed(cache["blocks"]):
         dx, block_grads = transformer_block_backward(dx, block_cache)
         grads["blocks"].insert(0, block_grads)
     from_head = grads.pop("token_embedding", None)
-    grads |= embed_backward(dx, embed_cache)
+    grads |= embed_backward(dx, cache["embed"])
     if from_head is not None:  # a tied matrix collects both gradients
         grads["token_embedding"]["weight"] += from_head["weight"]
     return grads

@@ -10,18 +10,45 @@ import numpy as np
 
 from helpers.runs.params import map_arrays
 
+__all__ = [
+    "parameter_counts",
+    "product_flops",
+    "step_flops",
+    "apply",
+    "Traced",
+    "traced",
+    "note",
+    "trace",
+    "activation_bytes",
+    "owners",
+    "distinct_bytes",
+    "slope",
+    "best_seconds",
+    "roof",
+    "tokens_for_loss",
+    "LAWS",
+    "lawful_loss",
+    "best_split",
+    "training_days",
+    "state_bytes",
+    "ring_all_reduce",
+    "ring_seconds",
+    "step_seconds",
+]
+
 
 def parameter_counts(config):
     """Return {part: how many numbers training may change}."""
     V, C, F = config.vocab_size, config.d_model, config.d_ff
-    L, bias, pre = config.n_layers, config.bias, config.norm == "pre"
+    L = config.n_layers
     learned = config.positions == "learned"
+    final_norm = config.norm == "pre"
     return {
         "token embedding": V * C,
         "positions": learned * config.max_seq_len * C,
-        "attention": L * (4 * C * C + bias * 4 * C),
-        "feed-forward": L * (2 * C * F + bias * (F + C)),
-        "norms": (2 * L + pre) * 2 * C,
+        "attention": L * (4 * C * C + config.bias * 4 * C),
+        "feed-forward": L * (2 * C * F + config.bias * (F + C)),
+        "norms": (2 * L + final_norm) * 2 * C,
         "head": (not config.tied_head) * C * V,
     }
 
@@ -32,7 +59,8 @@ def product_flops(config, B, T):
     (m, k) @ (k, n) takes m n k multiplications and as many additions.
     """
     V, C, F = config.vocab_size, config.d_model, config.d_ff
-    rows, L = B * T, config.n_layers
+    L = config.n_layers
+    rows = B * T
     return {
         "qkv": L * 2 * rows * C * 3 * C,
         "scores": L * 2 * rows * C * T,
@@ -76,7 +104,8 @@ class Traced(np.ndarray):
         return self.carry_out(function, name, inputs, settings)
 
     def carry_out(self, function, name, inputs, settings):
-        inputs, settings = (apply(np.asarray, v) for v in (inputs, settings))
+        inputs = apply(np.asarray, inputs)
+        settings = apply(np.asarray, settings)
         result = function(*inputs, **settings)
         self.notes.append(note(name, inputs, result))
         return traced(result, self.notes)
@@ -115,7 +144,8 @@ def trace(function, *arguments):
     array from nothing leave no note.
     """
     notes = []
-    result = function(*(traced(value, notes) for value in arguments))
+    arguments = traced(arguments, notes)
+    result = function(*arguments)
     return apply(np.asarray, result), notes
 
 
@@ -124,14 +154,15 @@ def activation_bytes(config, B, T, itemsize=4, rng=None):
 
     rng as in language_model: with one, dropout keeps its factors.
     """
-    C, H, pre = config.d_model, config.n_heads, config.norm == "pre"
+    C, H = config.d_model, config.n_heads
+    final_norm = config.norm == "pre"
     drop = C if rng is not None and config.dropout > 0 else 0
     attention = C + 3 * C + H * T + C  # x; q, k, v; weights; merged heads
     kept = {"gelu": 3, "relu": 2}[config.activation]  # gelu keeps its tanh
     feed_forward = C + kept * config.d_ff
     norms = 2 * (C + 1)  # the normalised x and one rstd
     block = attention + feed_forward + norms + 2 * drop
-    ends = drop + pre * (C + 1) + C
+    ends = drop + final_norm * (C + 1) + C
     return itemsize * B * T * (config.n_layers * block + ends)
 
 
@@ -192,13 +223,14 @@ def tokens_for_loss(log, loss):
     """
     before = None
     for row in log:
-        tokens, reached = row["tokens"], row["valid_loss"]
-        if reached <= loss:
+        tokens = row["tokens"]
+        if row["valid_loss"] <= loss:
             if before is None:
                 return tokens
-            share = (before[1] - loss) / (before[1] - reached)
-            return before[0] * (tokens / before[0]) ** share
-        before = tokens, reached
+            fall = before["valid_loss"] - row["valid_loss"]
+            share = (before["valid_loss"] - loss) / fall
+            return before["tokens"] * (tokens / before["tokens"]) ** share
+        before = row
     return None
 
 

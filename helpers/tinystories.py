@@ -4,7 +4,6 @@ Built in notebooks/05_tinystories.ipynb.
 """
 
 import heapq
-import json
 import os
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -14,24 +13,33 @@ import regex
 import tiktoken
 
 from helpers import DATA
-from helpers.runs.files import whole_file, write_whole
-from helpers.runs.guards import (
-    check_alphabet,
-    check_characters,
-    check_ranks,
-    check_split,
-    check_text,
-    check_texts,
-    check_token_ids,
-    check_vocab_size,
-    check_windows,
-    mend,
-    read_characters,
-    read_ranks,
-    read_text,
-    write_ranks,
-)
+from helpers.runs.doors import checked
+from helpers.stories import files
 from helpers.stories.grammar import tell_stories
+
+__all__ = [
+    "END_OF_TEXT",
+    "PATTERN",
+    "count_words",
+    "count_pairs",
+    "merge",
+    "merge_everywhere",
+    "most_frequent",
+    "train_bpe",
+    "encode_word",
+    "make_encoding",
+    "BPETokenizer",
+    "bpe_tokenizer",
+    "gpt2_tokenizer",
+    "CharTokenizer",
+    "char_tokenizer",
+    "load_stories",
+    "split_stories",
+    "open_stories",
+    "tokenize_stories",
+    "story_starts",
+    "sample_batch",
+]
 
 END_OF_TEXT = "<|endoftext|>"
 
@@ -63,7 +71,8 @@ def count_pairs(words, counts):
     words: lists of ids; counts: how often each occurs
     -> {pair: count}, {pair: set of word indices}.
     """
-    pairs, where = Counter(), defaultdict(set)
+    pairs = Counter()
+    where = defaultdict(set)
     for index, (word, count) in enumerate(zip(words, counts)):
         for pair in zip(word, word[1:]):
             pairs[pair] += count
@@ -73,7 +82,8 @@ def count_pairs(words, counts):
 
 def merge(word, pair, new_id):
     """Replace each occurrence of pair in a list of ids, left to right."""
-    merged, i = [], 0
+    merged = []
+    i = 0
     while i < len(word):
         if i + 1 < len(word) and (word[i], word[i + 1]) == pair:
             merged.append(new_id)
@@ -91,12 +101,13 @@ def merge_everywhere(pair, new_id, words, counts, pairs, where):
     """
     changed = set()
     for index in where.pop(pair):
-        old, count = words[index], counts[index]
-        new = words[index] = merge(old, pair, new_id)
+        old = words[index]
+        new = merge(old, pair, new_id)
+        words[index] = new
         for gone in zip(old, old[1:]):
-            pairs[gone] -= count
+            pairs[gone] -= counts[index]
         for made in zip(new, new[1:]):
-            pairs[made] += count
+            pairs[made] += counts[index]
             where[made].add(index)
             changed.add(made)
         changed.update(zip(old, old[1:]))
@@ -115,6 +126,7 @@ def most_frequent(heap, pairs):
     return None
 
 
+@checked
 def train_bpe(text, vocab_size, special_tokens=(END_OF_TEXT,)):
     """Learn byte-pair merges from text; return ranks {bytes: id}.
 
@@ -123,19 +135,21 @@ def train_bpe(text, vocab_size, special_tokens=(END_OF_TEXT,)):
     give fewer merges. Raises ValueError if vocab_size is too small.
     Source: Sennrich, Haddow and Birch 2016, section 3.2.
     """
-    size = check_vocab_size(vocab_size, special_tokens)
-    counted = count_words(check_text(text), special_tokens)
-    words, counts = [list(w) for w in counted], list(counted.values())
+    counted = count_words(text, special_tokens)
+    words = [list(word) for word in counted]
+    counts = list(counted.values())
     pairs, where = count_pairs(words, counts)
     heap = [(-count, pair) for pair, count in pairs.items()]
     heapq.heapify(heap)
     tokens = [bytes([i]) for i in range(256)]
-    while len(tokens) < size and (pair := most_frequent(heap, pairs)):
+    for new_id in range(256, vocab_size - len(special_tokens)):
+        pair = most_frequent(heap, pairs)
+        if pair is None:
+            break
         tokens.append(tokens[pair[0]] + tokens[pair[1]])
-        for changed in merge_everywhere(
-            pair, len(tokens) - 1, words, counts, pairs, where
-        ):
-            heapq.heappush(heap, (-pairs[changed], changed))
+        changed = merge_everywhere(pair, new_id, words, counts, pairs, where)
+        for other in changed:
+            heapq.heappush(heap, (-pairs[other], other))
     return {token: i for i, token in enumerate(tokens)}
 
 
@@ -152,36 +166,9 @@ def encode_word(word, ranks):
     return [ranks[part] for part in parts]
 
 
-class BPETokenizer:
-    """Encode text with byte-pair ranks {bytes: id}, run by tiktoken.
-
-    Special tokens in text are plain text; bad bytes decode to U+FFFD."""
-
-    def __init__(self, ranks):
-        self.ranks, self.encoding = ranks, make_encoding(ranks)
-        self.vocab_size = self.encoding.n_vocab
-        self.end_of_text = self.encoding.eot_token
-
-    def encode(self, text):
-        return self.encoding.encode_ordinary(check_text(text))
-
-    def encode_batch(self, texts):
-        return self.encoding.encode_ordinary_batch(check_texts(texts))
-
-    def decode(self, ids):
-        return self.encoding.decode(check_token_ids(ids, self.vocab_size))
-
-    def save(self, path):
-        write_ranks(self.ranks, path)
-
-    @classmethod
-    def load(cls, path):
-        return cls(read_ranks(path))
-
-
+@checked
 def make_encoding(ranks):
     """Return a tiktoken.Encoding with <|endoftext|> as the last id."""
-    check_ranks(ranks)
     return tiktoken.Encoding(
         "bpe",
         pat_str=PATTERN,
@@ -190,8 +177,38 @@ def make_encoding(ranks):
     )
 
 
+@checked
+class BPETokenizer:
+    """Encode text with byte-pair ranks {bytes: id}, run by tiktoken."""
+
+    def __init__(self, ranks):
+        self.ranks = ranks
+        self.encoding = make_encoding(ranks)
+        self.vocab_size = self.encoding.n_vocab
+        self.end_of_text = self.encoding.eot_token
+
+    def encode(self, text):
+        return self.encoding.encode_ordinary(text)
+
+    def encode_batch(self, texts):
+        return self.encoding.encode_ordinary_batch(texts)
+
+    def decode(self, ids):
+        return self.encoding.decode(list(ids))
+
+    def save(self, path):
+        files.write_ranks(path, self.ranks)
+
+    @classmethod
+    def load(cls, path):
+        return cls(files.read_ranks(path))
+
+
 def bpe_tokenizer(ranks):
-    """Return a tokenizer for the ranks that train_bpe found."""
+    """Return a tokenizer for the ranks that train_bpe found.
+
+    Special tokens in text are plain text; bad bytes decode to U+FFFD.
+    """
     return BPETokenizer(ranks)
 
 
@@ -201,42 +218,34 @@ def gpt2_tokenizer():
     tiktoken downloads its vocabulary once and keeps it in a cache. Raises
     OSError without network and cache.
     """
-    from tiktoken_ext.openai_public import gpt2
-
-    try:
-        return BPETokenizer(gpt2()["mergeable_ranks"])
-    except OSError:
-        raise OSError(
-            "GPT-2's vocabulary is neither in tiktoken's cache nor can it be "
-            "downloaded; connect once, or use train_bpe"
-        ) from None
+    return BPETokenizer(files.gpt2_ranks())
 
 
+@checked
 class CharTokenizer:
     """Encode text one character at a time; unknown ones are ValueErrors."""
 
     def __init__(self, characters):
-        self.characters = check_alphabet(characters)
-        self.ids = {c: i for i, c in enumerate(self.characters)}
-        self.end_of_text, self.vocab_size = len(self.ids), len(self.ids) + 1
+        self.pieces = [*sorted(set(characters)), END_OF_TEXT]
+        self.ids = {piece: i for i, piece in enumerate(self.pieces)}
+        self.end_of_text = self.ids[END_OF_TEXT]
+        self.vocab_size = len(self.pieces)
 
     def encode(self, text):
-        check_characters(text, self.ids)
-        return [self.ids[c] for c in text]
+        return [self.ids[character] for character in text]
 
     def encode_batch(self, texts):
-        return [self.encode(text) for text in check_texts(texts)]
+        return [self.encode(text) for text in texts]
 
     def decode(self, ids):
-        pieces = [*self.characters, END_OF_TEXT]
-        return "".join(pieces[i] for i in check_token_ids(ids, len(pieces)))
+        return "".join(self.pieces[i] for i in ids)
 
     def save(self, path):
-        write_whole(path, json.dumps(self.characters))
+        files.write_characters(path, self.pieces[:-1])
 
     @classmethod
     def load(cls, path):
-        return cls(read_characters(path))
+        return cls(files.read_characters(path))
 
 
 def char_tokenizer(text):
@@ -254,28 +263,20 @@ def load_stories(source):
     """
     if source == "grammar":
         return tell_stories(6000)
-    parts = read_text(source).split(END_OF_TEXT)
-    stories = [mend(story) for part in parts if (story := part.strip())]
-    if not stories:
-        raise ValueError(f"{source} holds no story; choose another file")
-    return stories
+    stories = files.read_parts(source, END_OF_TEXT)
+    return [files.mend(story) for story in stories]
 
 
+@checked
 def split_stories(stories, valid_fraction=0.1, seed=0):
     """Drop repeated stories, shuffle, and split into train and valid.
 
     Raises ValueError if either part would be empty.
     """
-    check_split(stories, valid_fraction, seed)
     unique = list(dict.fromkeys(stories))
-    n_valid = round(len(unique) * valid_fraction)
-    if not 0 < n_valid < len(unique):
-        raise ValueError(
-            f"{len(unique)} different stories cannot be split with "
-            f"valid_fraction = {valid_fraction}; both parts need one"
-        )
     order = np.random.default_rng(seed).permutation(len(unique))
     shuffled = [unique[i] for i in order]
+    n_valid = round(len(unique) * valid_fraction)
     return shuffled[n_valid:], shuffled[:n_valid]
 
 
@@ -288,22 +289,20 @@ def open_stories(folder=DATA):
     folder = Path(folder) / "tinystories"
     asked = os.environ.get("WORKBOOK_DATA")
     if asked == "grammar" or not (folder / "train.txt").exists():
-        return *split_stories(load_stories("grammar")), "embedded grammar"
-    paths = folder / "train.txt", folder / "valid.txt"
-    return *map(load_stories, paths), "TinyStories"
+        train, valid = split_stories(load_stories("grammar"))
+        return train, valid, "embedded grammar"
+    train = load_stories(folder / "train.txt")
+    valid = load_stories(folder / "valid.txt")
+    return train, valid, "TinyStories"
 
 
+@checked
 def tokenize_stories(stories, tokenizer, path=None):
     """Join stories into one uint16 array, <|endoftext|> around each.
 
     With a path the array is written there (.npy) and comes back
     memory-mapped. Raises ValueError for a vocabulary above 65,536.
     """
-    if tokenizer.vocab_size > 2**16:
-        raise ValueError(
-            f"a vocabulary of {tokenizer.vocab_size} does not fit uint16; "
-            "use one of at most 65,536"
-        )
     end = [tokenizer.end_of_text]
     pieces = [end]
     for ids in tokenizer.encode_batch(stories):
@@ -311,8 +310,7 @@ def tokenize_stories(stories, tokenizer, path=None):
     tokens = np.concatenate(pieces).astype(np.uint16)
     if path is None:
         return tokens
-    with whole_file(path) as file:
-        np.save(file, tokens)
+    files.write_tokens(path, tokens)
     return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
@@ -324,6 +322,7 @@ def story_starts(tokens, T):
     return np.flatnonzero(tokens[: max(len(tokens) - T, 0)] == tokens[0])
 
 
+@checked
 def sample_batch(tokens, B, T, rng, starts=None):
     """Cut B random windows: ids and, one place further on, the targets.
 
@@ -331,7 +330,6 @@ def sample_batch(tokens, B, T, rng, starts=None):
     where a window may begin; None means anywhere.
     Raises ValueError if no window of T + 1 tokens fits.
     """
-    check_windows(tokens, B, T, starts)
     if starts is None:
         places = rng.integers(0, len(tokens) - T, size=B)
     else:

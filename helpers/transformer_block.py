@@ -14,6 +14,24 @@ from helpers.attention import (
     multi_head_attention_backward,
 )
 
+__all__ = [
+    "layer_norm",
+    "layer_norm_backward",
+    "relu",
+    "relu_backward",
+    "gelu",
+    "gelu_backward",
+    "ACTIVATIONS",
+    "dropout",
+    "dropout_backward",
+    "feed_forward",
+    "feed_forward_backward",
+    "residual",
+    "residual_backward",
+    "transformer_block",
+    "transformer_block_backward",
+]
+
 
 def layer_norm(x, weight, bias, eps=1e-5):
     """Give each position mean 0 and variance 1, then scale and shift it.
@@ -100,19 +118,20 @@ def feed_forward(x, params, activation):
     x (B, T, C), params {"up": {"weight": (C, F), "bias"}, "down": {...}},
     activation "gelu" or "relu" -> out (B, T, C).
     """
-    act, act_backward = ACTIVATIONS[activation]
-    hidden, up_cache = linear(x, **params["up"])  # (B, T, F)
-    hidden, act_cache = act(hidden)
-    out, down_cache = linear(hidden, **params["down"])  # (B, T, C)
-    return out, (up_cache, act_backward, act_cache, down_cache)
+    act, _ = ACTIVATIONS[activation]
+    cache = {"activation": activation}
+    hidden, cache["up"] = linear(x, **params["up"])  # (B, T, F)
+    hidden, cache["act"] = act(hidden)
+    out, cache["down"] = linear(hidden, **params["down"])  # (B, T, C)
+    return out, cache
 
 
 def feed_forward_backward(dout, cache):
     """Return dx and grads, a dict with the keys of params."""
-    up_cache, act_backward, act_cache, down_cache = cache
-    dhidden, down_grads = linear_grads(dout, down_cache)
-    dhidden = act_backward(dhidden, act_cache)  # (B, T, F)
-    dx, up_grads = linear_grads(dhidden, up_cache)
+    _, act_backward = ACTIVATIONS[cache["activation"]]
+    dhidden, down_grads = linear_grads(dout, cache["down"])
+    dhidden = act_backward(dhidden, cache["act"])  # (B, T, F)
+    dx, up_grads = linear_grads(dhidden, cache["up"])
     return dx, {"up": up_grads, "down": down_grads}
 
 
@@ -124,24 +143,27 @@ def residual(x, sublayer, norm_params, config, rng=None):
     Sources: Radford et al. 2019 (pre), Vaswani et al. 2017 (post).
     """
     pre = config.norm == "pre"
-    h, norm_cache = layer_norm(x, **norm_params) if pre else (x, None)
-    h, sublayer_cache = sublayer(h)
-    h, dropout_cache = dropout(h, config.dropout, rng)
+    cache = {"pre": pre}
+    h = x
+    if pre:
+        h, cache["norm"] = layer_norm(h, **norm_params)
+    h, cache["sublayer"] = sublayer(h)
+    h, cache["dropout"] = dropout(h, config.dropout, rng)
     out = x + h
     if not pre:
-        out, norm_cache = layer_norm(out, **norm_params)
-    return out, (pre, norm_cache, sublayer_cache, dropout_cache)
+        out, cache["norm"] = layer_norm(out, **norm_params)
+    return out, cache
 
 
 def residual_backward(dout, cache, sublayer_backward):
     """Return dx, the sublayer's grads and the norm's grads."""
-    pre, norm_cache, sublayer_cache, dropout_cache = cache
+    pre = cache["pre"]
     if not pre:
-        dout, dweight, dbias = layer_norm_backward(dout, norm_cache)
-    dh = dropout_backward(dout, dropout_cache)
-    dh, grads = sublayer_backward(dh, sublayer_cache)
+        dout, dweight, dbias = layer_norm_backward(dout, cache["norm"])
+    dh = dropout_backward(dout, cache["dropout"])
+    dh, grads = sublayer_backward(dh, cache["sublayer"])
     if pre:
-        dh, dweight, dbias = layer_norm_backward(dh, norm_cache)
+        dh, dweight, dbias = layer_norm_backward(dh, cache["norm"])
     return dout + dh, grads, {"weight": dweight, "bias": dbias}
 
 
@@ -161,19 +183,19 @@ def transformer_block(x, params, config, mask=None, rng=None):
     def feed(h):
         return feed_forward(h, params["feed_forward"], config.activation)
 
-    x, attend_cache = residual(x, attend, params["norm1"], config, rng)
-    x, feed_cache = residual(x, feed, params["norm2"], config, rng)
-    return x, (attend_cache, feed_cache)
+    cache = {}
+    x, cache["attention"] = residual(x, attend, params["norm1"], config, rng)
+    x, cache["feed_forward"] = residual(x, feed, params["norm2"], config, rng)
+    return x, cache
 
 
 def transformer_block_backward(dout, cache):
     """Return dx and grads, a dict with the keys of params."""
-    attend_cache, feed_cache = cache
     grads = {}
     dx, grads["feed_forward"], grads["norm2"] = residual_backward(
-        dout, feed_cache, feed_forward_backward
+        dout, cache["feed_forward"], feed_forward_backward
     )
     dx, grads["attention"], grads["norm1"] = residual_backward(
-        dx, attend_cache, multi_head_attention_backward
+        dx, cache["attention"], multi_head_attention_backward
     )
     return dx, grads

@@ -54,15 +54,13 @@ def make_problem(preset, vocab_size, seq_len=T, **changes):
 
 def numpy_step(config, params, ids, targets):
     """Return a function that does one step of ours and returns the loss."""
-    from helpers.runs.speed import keep_freed_memory
-    from helpers.training import Run, TrainSettings, make_optimizer, train_step
+    from helpers.runs.speed import batch_loss_and_grads, keep_freed_memory
+    from helpers.training import TrainSettings, start_run, train_step
 
     keep_freed_memory()
-    settings = TrainSettings(steps=10**6, lr=1e-3, warmup=1)
-    optimizer = make_optimizer(params, settings)
-    rng = np.random.default_rng(0)
-    run = Run(config, settings, params, optimizer, rng)
-    return lambda: train_step(run, ids, targets)[0]
+    run = start_run(config, TrainSettings(steps=10**6, lr=1e-3, warmup=1))
+    gradient = batch_loss_and_grads  # the run draws the params again
+    return lambda: train_step(run, ids, targets, gradient=gradient)[0]
 
 
 def torch_linear(x, p):

@@ -11,11 +11,13 @@ is without a row:
 import argparse
 import base64
 import contextlib
+import importlib
+import inspect
 import json
 import math
 import sys
 import tempfile
-from dataclasses import replace
+from dataclasses import is_dataclass, replace
 from pathlib import Path
 from unittest import mock
 
@@ -49,9 +51,10 @@ from helpers.language_model import (
     init_params,
     language_model,
 )
-from helpers.runs import distributed, files, guards
+from helpers.runs import checkpoints, distributed, doors, files, guards, loop
 from helpers.runs.guards import check_sampling
 from helpers.stories import download
+from helpers.stories.files import mend
 from helpers.stories.grammar import tell_stories
 from helpers.tinystories import (
     BPETokenizer,
@@ -140,14 +143,14 @@ def train_on(n_tokens, n_valid, folder=None, **changes):
     tokens = np.zeros(n_tokens, np.uint16)
     run = start_run(CONFIG, settings(**changes))
     valid = tokens[:n_valid]
-    return training.train(run, tokens, valid, folder, progress=False)
+    return loop.train_on_stories(run, tokens, valid, folder, progress=False)
 
 
 def a_run(steps=4):
     """Return a trained run whose tokenizer has RANKS."""
     run = start_run(config(vocab_size=260), SETTINGS)
     tokens = np.random.default_rng(0).integers(0, 260, 60).astype(np.uint16)
-    training.train(run, tokens, tokens[:20], progress=False)
+    loop.train_on_stories(run, tokens, tokens[:20], progress=False)
     return run
 
 
@@ -161,7 +164,7 @@ def resumed_with(folder, **data):
     run, _ = load_run(saved(folder))
     tokens = np.random.default_rng(0).integers(0, 260, 60).astype(np.uint16)
     data = {"tokens": tokens, "valid_tokens": tokens[:20]} | data
-    return training.train(run, **data, progress=False)
+    return loop.train_on_stories(run, **data, progress=False)
 
 
 def diverged(loss=1.0, norm=1.0, **bad):
@@ -174,7 +177,7 @@ def diverged(loss=1.0, norm=1.0, **bad):
 def save_diverged(folder):
     run = start_run(CONFIG, SETTINGS)
     run.params["final_norm"]["bias"][2] = NAN
-    training.save_checkpoint(folder / "model.npz", run)
+    checkpoints.write_checkpoint(folder / "model.npz", run)
 
 
 def text_file(folder, content, name="file"):
@@ -275,7 +278,7 @@ def found_by_mpiexec(mpi4py):
 
 
 def write_checkpoint(path):
-    training.save_checkpoint(path, start_run(CONFIG, SETTINGS))
+    checkpoints.write_checkpoint(path, start_run(CONFIG, SETTINGS))
     return files.read_arrays(path)
 
 
@@ -449,7 +452,7 @@ def load_damaged(damage):
     def call(folder):
         path = folder / "model.npz"
         damage(path, write_checkpoint(path))
-        training.load_checkpoint(path)
+        checkpoints.read_checkpoint(path)
 
     return call
 
@@ -661,7 +664,7 @@ STORY_FILES = {
     ),
     "a vocabulary above 65,536": (
         lambda _: tokenize_stories(
-            ["a"], CharTokenizer(map(chr, range(65536)))
+            ["a"], CharTokenizer(list(map(chr, range(65536))))
         ),
         ["65537", "uint16"],
     ),
@@ -678,9 +681,7 @@ STORY_FILES = {
         ["(N,)", "[1, 2, 3, 4]"],
     ),
     "tokens without an end of a story": (
-        lambda _: training.evaluate_stories(
-            np.array([3, 1, 2]), PARAMS, CONFIG
-        ),
+        lambda _: loop.evaluate_stories(np.array([3, 1, 2]), PARAMS, CONFIG),
         ["no story ends", "tokenize_stories"],
     ),
     "windows that start beyond the text": (
@@ -852,6 +853,10 @@ GENERATION = {
         lambda _: sample(repetition_penalty=NAN),
         ["penalty", "positive", "nan"],
     ),
+    "a misspelt setting": (
+        lambda _: sample(temprature=0.5),
+        ["generate", "'temprature'", "temperature", "top_k"],
+    ),
     "half a token to write": (
         lambda _: sample(n_tokens=0.5),
         ["n_tokens", "0.5"],
@@ -1006,8 +1011,8 @@ DIGITS = {
         ["12", "one token", "decoder"],
     ),
     "an epoch after the last step": (
-        lambda _: digit_operations.train_one_epoch(
-            mock.Mock(step=4, settings=SETTINGS), [], None
+        lambda _: digit_operations.train_and_keep_best(
+            mock.Mock(step=4, settings=SETTINGS), [], [], None, None
         ),
         ["all 4 steps", "new run"],
     ),
@@ -1096,7 +1101,8 @@ BORDERS = [
     *("attention", "embeddings", "transformer_block", "language_model"),
     *("tinystories", "training", "generation", "digit_operations"),
     *("runs/guards", "runs/doors", "runs/files", "runs/speed"),
-    *("runs/distributed", "runs/report", "stories/download", "__main__"),
+    *("runs/checkpoints", "runs/distributed", "runs/report"),
+    *("stories/download", "stories/files", "__main__"),
 ]
 
 
@@ -1109,6 +1115,7 @@ def test_every_raise_has_a_row(tmp_path):
     with pytest.raises(argparse.ArgumentTypeError) as caught:
         cli.count("many")  # argparse turns it into its own sentence
     found.add(origin(caught.value))
+    found |= {origin(refused_by(doors, name)) for name in REFUSED}
     missing = [
         f"helpers/{module}.py:{line}"
         for module in BORDERS
@@ -1116,6 +1123,68 @@ def test_every_raise_has_a_row(tmp_path):
         if (f"{module}.py", line) not in found
     ]
     assert not missing
+
+
+# --- the doors, at which all this is said ---
+
+REFUSED = {  # by doors of lesson 06, and by the functions they guard
+    "evaluate": (np.zeros(0, int), PARAMS, CONFIG),
+    "evaluate_stories": (np.array([3, 1, 2]), PARAMS, CONFIG),
+    "bits_per_byte": (
+        [],
+        bpe_tokenizer(RANKS),
+        PARAMS,
+        config(vocab_size=260),
+    ),
+    "start_run": (config(d_model=12 * 10**8), SETTINGS),
+}
+
+
+def refused_by(module, name):
+    call = getattr(module, name)
+    return error_of(lambda _: call(*REFUSED[name]), None)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_door_says_what_its_function_says(name):
+    said = str(refused_by(doors, name))
+    assert said == str(refused_by(training, name))
+
+
+LESSONS = [
+    importlib.import_module(f"helpers.{path.stem}")
+    for path in sorted(HELPERS.glob("[a-z]*.py"))
+]
+NAMES = [
+    name
+    for name, thing in vars(doors).items()
+    if getattr(thing, "__module__", None) == doors.__name__
+    and name not in ("checked", "behind", "check_knobs")
+]
+
+
+def behind_door(name):
+    """Return the functions and classes of that name, and methods."""
+    kind, _, method = name.partition("_")
+    found = [vars(module).get(name) for module in LESSONS]
+    found += [
+        vars(vars(module).get(kind, object)).get(method) for module in LESSONS
+    ]
+    return [thing for thing in found if thing is not None]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_door_takes_the_arguments_of_what_it_guards(name):
+    taken = inspect.signature(getattr(doors, name))
+    guarded = behind_door(name)
+    if any(is_dataclass(thing) for thing in guarded):
+        assert len(taken.parameters) == 1  # the new object
+        return
+    calls = [
+        thing.__init__ if inspect.isclass(thing) else thing
+        for thing in guarded
+    ]
+    assert taken in [inspect.signature(call) for call in calls]
 
 
 # --- files that cannot be read ---
@@ -1161,14 +1230,20 @@ def test_damaged_text_file(name, tmp_path):
     assert path.read_bytes() == content
 
 
+def test_an_iterator_of_characters_is_refused_before_it_is_used_up():
+    characters = iter("abc")
+    assert_clear(error_of(lambda _: CharTokenizer(characters), None))
+    assert "".join(characters) == "abc"
+
+
 @pytest.mark.parametrize(
     "load",
     [
         load_stories,
         BPETokenizer.load,
         CharTokenizer.load,
-        training.load_checkpoint,
-        training.load_run,
+        checkpoints.read_checkpoint,
+        checkpoints.load_run,
     ],
 )
 def test_missing_file(load, tmp_path):
@@ -1179,7 +1254,7 @@ def test_missing_file(load, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "load", [load_stories, BPETokenizer.load, training.load_checkpoint]
+    "load", [load_stories, BPETokenizer.load, checkpoints.read_checkpoint]
 )
 def test_folder_in_place_of_a_file(load, tmp_path):
     (tmp_path / "folder").mkdir()
@@ -1201,7 +1276,7 @@ def test_damaged_checkpoint(what, tmp_path):
     path = tmp_path / "model.npz"
     damage(path, write_checkpoint(path))
     before = path.read_bytes()
-    error = error_of(lambda _: training.load_checkpoint(path), tmp_path)
+    error = error_of(lambda _: checkpoints.read_checkpoint(path), tmp_path)
     assert_clear(error)
     for word in ["model.npz", "use an older one", *words]:
         assert word in str(error), str(error)
@@ -1212,7 +1287,7 @@ def test_damaged_checkpoint(what, tmp_path):
 def test_undamaged_checkpoint_loads(tmp_path):
     path = tmp_path / "model.npz"
     edit(lambda arrays: None)(path, write_checkpoint(path))
-    assert training.load_checkpoint(path).config == CONFIG
+    assert checkpoints.read_checkpoint(path).config == CONFIG
 
 
 # --- stories that were garbled on the way ---
@@ -1248,7 +1323,7 @@ def test_mojibake_is_mended(text, tmp_path):
     ["plain", "“Hi” café", "«CAFÉ»", "naïve", "Ã", "â€", "Âme â€œ“", "ÃÂ î"],
 )
 def test_what_is_no_mojibake_stays(text):
-    assert guards.mend(text) == text
+    assert mend(text) == text
 
 
 # --- saves that fail half-way ---
@@ -1271,7 +1346,7 @@ def contents(folder):
 
 
 SAVES = {
-    "checkpoint": lambda folder: training.save_checkpoint(
+    "checkpoint": lambda folder: checkpoints.write_checkpoint(
         folder / CHECKPOINTS[0], a_run()
     ),
     "run": lambda folder: save_run(folder, a_run(), bpe_tokenizer(RANKS)),
@@ -1279,7 +1354,7 @@ SAVES = {
         train_bpe("other text " * 3, 262)
     ).save(folder / TOKENIZER),
     "characters": lambda folder: char_tokenizer(
-        map(chr, range(300, 400))
+        list(map(chr, range(300, 400)))
     ).save(folder / "characters.json"),
     "tokens": lambda folder: tokenize_stories(
         ["other text " * 9], bpe_tokenizer(RANKS), folder / "tokens.npy"

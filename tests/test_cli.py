@@ -15,6 +15,7 @@ import pytest
 from helpers import __main__ as cli
 from helpers import tinystories, training
 from helpers.runs import files
+from helpers.runs.checkpoints import load_run
 from helpers.stories import download
 from helpers.stories.grammar import tell_stories
 from helpers.tinystories import (
@@ -23,7 +24,6 @@ from helpers.tinystories import (
     load_stories,
     train_bpe,
 )
-from helpers.training import load_run
 
 STORIES = tell_stories(60)
 SMALL = {

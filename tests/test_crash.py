@@ -29,10 +29,11 @@ import pytest
 from jupyter_client.manager import start_new_kernel
 from tqdm.auto import tqdm
 
-from helpers import DATA, SHIPPED, training
+from helpers import DATA, SHIPPED
 from helpers import __main__ as cli
 from helpers.language_model import ModelConfig
-from helpers.runs import files
+from helpers.runs import checkpoints, files, loop
+from helpers.runs.checkpoints import CHECKPOINTS, load_run
 from helpers.runs.files import (
     fingerprint,
     read_arrays,
@@ -42,7 +43,7 @@ from helpers.runs.files import (
 from helpers.runs.params import named_arrays
 from helpers.stories.grammar import tell_stories
 from helpers.tinystories import END_OF_TEXT, bpe_tokenizer, train_bpe
-from helpers.training import CHECKPOINTS, TrainSettings, load_run, start_run
+from helpers.training import TrainSettings, start_run
 
 OPTIONS = {
     "vocab-size": 300,
@@ -91,7 +92,7 @@ def command(folder, name, **changes):
 def state(run):
     """Return a fingerprint of all that decides how a run goes on."""
     rows = [{k: v for k, v in r.items() if k != "seconds"} for r in run.log]
-    about = training.describe_run(run) | {"log": rows}
+    about = checkpoints.describe_run(run) | {"log": rows}
     arrays = {"about": np.array(json.dumps(about, sort_keys=True))}
     for key in ("mean", "square"):
         arrays |= {
@@ -114,10 +115,10 @@ def straight_states(folder, **changes):
         save(folder, run, *args)
         states[run.step] = state(run)
 
-    save = training.save_run
-    training.save_run = cli.save_run = save_and_note
+    save = checkpoints.save_run
+    loop.save_run = cli.save_run = save_and_note
     assert cli.main(command(folder, "straight", **changes)) == 0
-    training.save_run = cli.save_run = save
+    loop.save_run = cli.save_run = save
     return states
 
 
@@ -153,12 +154,12 @@ def train_slowly(words, pipe, rng):
     def replace_slowly(*paths, replace=os.replace):
         pause(), replace(*paths), pause()
 
-    def save_and_tell(folder, run, *args, save=training.save_run):
+    def save_and_tell(folder, run, *args, save=checkpoints.save_run):
         save(folder, run, *args)
         os.write(pipe, f"{run.step} ".encode())
 
     os.fsync, os.replace = pause, replace_slowly
-    training.save_run = cli.save_run = save_and_tell
+    loop.save_run = cli.save_run = save_and_tell
     return cli.main(words)
 
 
@@ -307,18 +308,21 @@ def test_ctrl_c_saves_what_there_is(tmp_path):
     run, _ = load_run(tmp_path / "runs" / "run")
     assert child.returncode == 0 and run.step > 0
     assert f"stopped after step {run.step}" in said
-    assert len(run.recent) == run.step and not run.log
+    assert len(run.notes["recent"]) == run.step and not run.log
 
 
 TRAIN_IN_A_CELL = """
 import numpy as np
 from helpers.language_model import ModelConfig
-from helpers.training import TrainSettings, start_run, train
+from helpers.runs.loop import train_on_stories
+from helpers.training import TrainSettings, start_run
 tokens = np.arange(400, dtype=np.uint16) % 300
-config = ModelConfig(300, 16, d_model=16, n_heads=2, n_layers=1, d_ff=16)
+config = ModelConfig(
+    vocab_size=300, max_seq_len=16, d_model=16, n_heads=2, n_layers=1, d_ff=16
+)
 run = start_run(config, TrainSettings(10**6, 2, 16, eval_every=10**6))
 print("training", flush=True)
-log = train(run, tokens, tokens[:50], {folder!r}, progress=False)
+log = train_on_stories(run, tokens, tokens[:50], {folder!r}, progress=False)
 print("returned", log, run.step)
 """
 
@@ -344,7 +348,7 @@ def test_the_stop_button_of_jupyterlab_saves_what_there_is(tmp_path):
         client.stop_channels()
         manager.shutdown_kernel(now=True)
     assert reply["content"]["status"] == "ok", said
-    run = training.load_checkpoint(tmp_path / NEWEST)
+    run = checkpoints.read_checkpoint(tmp_path / NEWEST)
     assert f"stopped after step {run.step};" in said and run.step > 0
     assert f"returned [] {run.step}" in said
 
@@ -355,8 +359,8 @@ def test_the_stop_button_of_jupyterlab_saves_what_there_is(tmp_path):
 def saved_run(folder, settings=SHORT):
     """Train to the end and save; return the run."""
     run = start_run(CONFIG, settings)
-    training.save_run(folder, run, TOKENIZER)
-    training.train(run, TOKENS, VALID, folder, progress=False)
+    checkpoints.save_run(folder, run, TOKENIZER)
+    loop.train_on_stories(run, TOKENS, VALID, folder, progress=False)
     return run
 
 
@@ -389,7 +393,7 @@ def test_other_data_is_refused(data, word, tmp_path):
     run, _ = load_run(tmp_path)
     run.settings = replace(run.settings, steps=9)
     refuses(
-        lambda: training.train(run, *data, tmp_path, progress=False),
+        lambda: loop.train_on_stories(run, *data, tmp_path, progress=False),
         word,
         "is not what this run began with",
         "start a new run",
@@ -400,7 +404,7 @@ def test_other_data_is_refused(data, word, tmp_path):
 def test_another_tokenizer_is_refused(tmp_path):
     saved_run(tmp_path)
     other = train_bpe(" ".join(tell_stories(20, seed=1)), 300)
-    bpe_tokenizer(other).save(tmp_path / training.TOKENIZER)
+    bpe_tokenizer(other).save(tmp_path / checkpoints.TOKENIZER)
     before = contents(tmp_path)
     what = "tokenizer.tiktoken (fingerprint"
     refuses(lambda: load_run(tmp_path), what, "is not what this run began")
@@ -409,13 +413,13 @@ def test_another_tokenizer_is_refused(tmp_path):
 
 def test_a_tokenizer_of_another_size_is_refused(tmp_path):
     saved_run(tmp_path)
-    bpe_tokenizer(train_bpe("", 290)).save(tmp_path / training.TOKENIZER)
+    bpe_tokenizer(train_bpe("", 290)).save(tmp_path / checkpoints.TOKENIZER)
     refuses(lambda: load_run(tmp_path), "257 tokens and the model 300")
 
 
 def test_line_ends_do_not_matter_to_the_tokenizer(tmp_path):
     saved_run(tmp_path)
-    path = tmp_path / training.TOKENIZER
+    path = tmp_path / checkpoints.TOKENIZER
     path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
     load_run(tmp_path)  # as git on Windows checks it out
 
@@ -424,15 +428,12 @@ def test_the_log_goes_on_too(tmp_path):
     """Interrupted between two rows, the next row is the same."""
     straight = saved_run(tmp_path / "straight")
     run = start_run(CONFIG, SHORT)
-    for _ in range(3):
-        sizes = SHORT.batch_size, SHORT.seq_len
-        batch = training.sample_batch(TOKENS, *sizes, run.rng)
-        run.recent.append(training.train_step(run, *batch))
-        if run.step == 2:
-            training.add_row(run, VALID, 0.0)
-    training.save_run(tmp_path / "stopped", run, TOKENIZER)
+    options = {"progress": False, "agree": lambda _: run.step == 3}
+    loop.train_on_stories(run, TOKENS, VALID, **options)
+    assert run.step == 3 and [row["step"] for row in run.log] == [2]
+    checkpoints.save_run(tmp_path / "stopped", run, TOKENIZER)
     run, _ = load_run(tmp_path / "stopped")
-    training.train(run, TOKENS, VALID, progress=False)
+    loop.train_on_stories(run, TOKENS, VALID, progress=False)
     for row, expected in zip(run.log, straight.log, strict=True):
         assert row | {"seconds": 0} == expected | {"seconds": 0}
 
@@ -448,7 +449,9 @@ def test_the_shipped_run_loads():
 
 def test_the_one_before_is_the_row_before(tmp_path):
     run = saved_run(tmp_path)
-    steps = [training.load_checkpoint(tmp_path / c).step for c in CHECKPOINTS]
+    steps = [
+        checkpoints.read_checkpoint(tmp_path / c).step for c in CHECKPOINTS
+    ]
     assert steps == [6, 4] and state(load_run(tmp_path)[0]) == state(run)
 
 
@@ -478,7 +481,7 @@ def test_any_damage_is_noticed_or_harmless(tmp_path):
         kind = spoil(path, rng)
         damaged = path.read_bytes()
         try:
-            loaded = training.load_checkpoint(path)
+            loaded = checkpoints.read_checkpoint(path)
             assert state(loaded) == state(run), kind
         except ValueError as error:
             assert "use an older one" in str(error)
@@ -508,7 +511,7 @@ def test_the_older_is_used_and_kept(tmp_path, capsys):
 
     os.replace = note
     try:
-        training.save_run(tmp_path, run)
+        checkpoints.save_run(tmp_path, run)
     finally:
         os.replace = replaced
     assert BEFORE not in moved and load_run(tmp_path)[0].step == 4
@@ -540,7 +543,7 @@ def test_force_leaves_nothing_of_the_old_run(tmp_path):
     words = command(tmp_path, "other", steps=1)
     assert cli.main([w.replace("other", "run") for w in words]) == 0
     folder = tmp_path / "runs" / "run"
-    steps = [training.load_checkpoint(folder / c).step for c in CHECKPOINTS]
+    steps = [checkpoints.read_checkpoint(folder / c).step for c in CHECKPOINTS]
     assert steps == [1, 0]
 
 
@@ -558,13 +561,13 @@ def test_force_that_fails_keeps_the_old_run(file, tmp_path, monkeypatch):
 
 
 def test_a_folder_that_is_removed_comes_back(tmp_path, monkeypatch):
-    def save_and_remove(folder, run, *args, save=training.save_run):
+    def save_and_remove(folder, run, *args, save=checkpoints.save_run):
         save(folder, run, *args)
         if run.step == 3:
             shutil.rmtree(folder)
 
     write_stories(tmp_path)
-    monkeypatch.setattr(training, "save_run", save_and_remove)
+    monkeypatch.setattr(loop, "save_run", save_and_remove)
     assert cli.main(command(tmp_path, "run", steps=5)) == 0
     assert load(tmp_path, "run").step == 5
 
@@ -613,7 +616,9 @@ def test_full_disk_stops_with_a_sentence(tmp_path, monkeypatch):
     run.settings = replace(run.settings, steps=9)
     no_room(monkeypatch)
     error = refuses(
-        lambda: training.train(run, TOKENS, VALID, tmp_path, progress=False),
+        lambda: loop.train_on_stories(
+            run, TOKENS, VALID, tmp_path, progress=False
+        ),
         "config.json",
         "No space left on device",
         "what stood there stays; make room",
@@ -631,7 +636,7 @@ def test_disk_full_at_any_byte(tmp_path):
         resource.setrlimit(RLIMIT, (n_bytes, limits[1]))
         try:
             error = refuses(
-                lambda: training.save_run(tmp_path, run), "make room"
+                lambda: checkpoints.save_run(tmp_path, run), "make room"
             )
         finally:
             resource.setrlimit(RLIMIT, limits)
@@ -671,7 +676,7 @@ def test_locked_folder(open_folder):
     before = contents(open_folder)
     with locked(open_folder, 0o555):
         refuses(
-            lambda: training.save_run(open_folder, run),
+            lambda: checkpoints.save_run(open_folder, run),
             "Permission denied",
             "choose a folder that can be written to",
         )

@@ -32,17 +32,16 @@ from helpers.digit_operations import (
     encoder_backward,
     encoder_batch,
     encoder_loss_and_grads,
-    evaluate,
     head_drops,
     make_data,
     make_questions,
     pad_rows,
     parse,
+    share_right,
     split_questions,
     start,
     tokenize,
     train_and_keep_best,
-    train_one_epoch,
     unseen_questions,
     without_heads,
 )
@@ -54,10 +53,11 @@ from helpers.language_model import (
     language_model_backward,
 )
 from helpers.runs import digit_tables
-from helpers.runs.digit_tables import read_table, write_table
+from helpers.runs.digit_tables import make_table
 from helpers.runs.params import map_arrays, named_arrays
 from helpers.runs.plots import attention_weights
-from helpers.training import TrainSettings
+from helpers.runs.tables import read_rows, read_table
+from helpers.training import TrainSettings, learning_rate
 
 QUESTIONS = ["First(3,1,2)", "Second(10,4,27)", "Min(9,9,8)", "Last(99,0,5)"]
 SMALL = {"d_model": 12, "n_heads": 3, "d_ff": 7}  # D = 4
@@ -427,13 +427,13 @@ def test_encoder_answers_are_the_most_likely_tokens(params):
         assert text == TOKENS[run_alone(question, params)[0].argmax()]
 
 
-def test_evaluate_counts_full_answers():
+def test_share_right_counts_full_answers():
     questions = ["Max(3,12,2)", "Max(1,2,3)", "Min(3,1,2)", "Last(1,2,3)"]
 
     def answer_all(questions, params, config):
         return ["1", "3", "1", "[EOS]"]
 
-    assert evaluate(questions, answer_all, None, None) == {
+    assert share_right(questions, answer_all, None, None) == {
         "all": 0.5,
         "Last": 0.0,
         "Max": 0.5,
@@ -463,7 +463,7 @@ def test_training_keeps_its_dtype_and_learns(config, dtype):
     first = named_arrays(map_arrays(np.copy, run.params))
     best = train_and_keep_best(run, train, valid, *pair)
     assert run.step == 120 and len(run.log) == 1
-    share = evaluate(valid, pair[1], best, run.config)["all"]
+    share = share_right(valid, pair[1], best, run.config)["all"]
     assert share == run.log[-1]["all"] > 2 * chance, (share, chance)
     for name, array in named_arrays(best).items():
         assert array.dtype == dtype and (array != first[name]).any(), name
@@ -472,21 +472,40 @@ def test_training_keeps_its_dtype_and_learns(config, dtype):
 def test_an_epoch_shows_every_question_once_and_the_last_step_ends_it():
     config, seen = replace(ENCODER, **SMALL), []
 
-    def spy(questions, params, config):
+    def spy(questions, params, config, rng):
         seen.append(questions)
         return encoder_loss_and_grads(questions, params, config)
 
     questions = make_questions(100, 9, np.random.default_rng(0))
+    valid = questions[:5]
     run = start(config, TrainSettings(steps=6, batch_size=32))
-    train_one_epoch(run, questions, spy)
-    assert [len(batch) for batch in seen] == [32, 32, 32, 4]
-    assert sorted(sum(seen, [])) == sorted(questions)
-    assert sum(seen, []) != questions
-    train_one_epoch(run, questions, spy)
-    assert run.step == len(seen) == 6
+    train_and_keep_best(run, questions, valid, spy, encoder_answers)
+    assert [len(batch) for batch in seen] == [32, 32, 32, 4, 32, 32]
+    first = sum(seen[:4], [])
+    assert sorted(first) == sorted(questions) and first != questions
+    assert [row["step"] for row in run.log] == [4, 6]
     with pytest.raises(ValueError, match="all 6 steps are done") as error:
-        train_one_epoch(run, questions, spy)
+        train_and_keep_best(run, questions, valid, spy, encoder_answers)
     one_sentence(error)
+
+
+def test_the_last_share_of_the_rate_is_the_run_s(monkeypatch):
+    """The schedule of lesson 06, whole: final is not left at its default."""
+    config, rates = replace(ENCODER, **SMALL), []
+    settings = TrainSettings(steps=5, batch_size=20, warmup=1, final=0.5)
+    run = start(config, settings)
+    step = run.optimizer.step
+
+    def note(grads):
+        rates.append(run.optimizer.lr)
+        step(grads)
+
+    monkeypatch.setattr(run.optimizer, "step", note)
+    questions = make_questions(100, 9, np.random.default_rng(0))
+    pair = encoder_loss_and_grads, encoder_answers
+    train_and_keep_best(run, questions, questions[:5], *pair)
+    args = settings.lr, 1, 5, "cosine", 0.5
+    assert rates == [learning_rate(i, *args) for i in range(5)]
 
 
 def test_the_best_parameters_are_kept(monkeypatch):
@@ -497,7 +516,7 @@ def test_the_best_parameters_are_kept(monkeypatch):
         kept.append(map_arrays(np.copy, params))
         return {"all": next(shares)}
 
-    monkeypatch.setattr(digit_operations, "evaluate", scripted)
+    monkeypatch.setattr(digit_operations, "share_right", scripted)
     questions = make_questions(64, 9, np.random.default_rng(0))
     run = start(replace(ENCODER, **SMALL), TrainSettings(steps=8))
     best = train_and_keep_best(
@@ -649,8 +668,8 @@ def test_tables_survive_the_way_there_and_back(tmp_path, monkeypatch):
         "A1_removals",
         lambda: iter([{"seed": 3, "removed": "head 0.1", "Max": 40.5}]),
     )
-    write_table("A1_removals", tmp_path)
-    (row,) = read_table("A1_removals", tmp_path)
+    make_table("A1_removals", tmp_path)
+    (row,) = read_rows(tmp_path / "A1_removals.csv")
     assert row == {"seed": 3.0, "removed": "head 0.1", "Max": 40.5}
 
 

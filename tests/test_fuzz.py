@@ -39,9 +39,9 @@ from helpers.language_model import (
     language_model,
 )
 from helpers.panel import sampling_panel
-from helpers.runs import files
-from helpers.runs.guards import mend
+from helpers.runs import checkpoints, files, loop
 from helpers.stories import download
+from helpers.stories.files import mend
 from helpers.stories.grammar import tell_stories
 from helpers.tinystories import (
     END_OF_TEXT,
@@ -324,7 +324,7 @@ def test_model_configs(changes):
         ids = np.zeros((1, 1), int)
         logits, _ = answer(language_model, ids, run.params, config)
         assert logits.shape == (1, 1, config.vocab_size)
-        json.dumps(training.describe_run(run))
+        json.dumps(checkpoints.describe_run(run))
 
 
 @fuzz(
@@ -337,7 +337,7 @@ def test_train_settings(changes):
     if run is not None:
         ids = np.zeros((1, 4), int)
         answer(training.train_step, run, ids, ids)
-        json.dumps(training.describe_run(run))
+        json.dumps(checkpoints.describe_run(run))
 
 
 # --- arrays ---
@@ -361,7 +361,7 @@ def test_the_model_takes_any_array(ids, targets):
 def test_evaluation(tokens, B, T):
     loss = answer(training.evaluate, tokens, PARAMS, CONFIG, B, T)
     assert loss is None or loss > 0
-    answer(training.evaluate_stories, tokens, PARAMS, CONFIG)
+    answer(loop.evaluate_stories, tokens, PARAMS, CONFIG)
 
 
 # --- sampling ---
@@ -398,16 +398,16 @@ def test_sampling_settings(logits, options):
 def test_generation(prompt, n_tokens, options, penalty, n_beams, stop):
     model, rng = (PARAMS, CONFIG), np.random.default_rng(0)
     options = {"n_tokens": n_tokens, "rng": rng, "stop_id": stop} | options
-    ids = answer(
-        generate, prompt, *model, repetition_penalty=penalty, **options
-    )
+    options["repetition_penalty"] = penalty
+    ids = answer(generate, prompt, *model, **options)
     assert ids is None or len(ids) <= n_tokens
     answer(generate_batch, prompt, *model, **options)
     answer(generate_batch, [[1], prompt], *model, **options)
     answer(beam_search, [1, 2], *model, n_beams=n_beams, n_tokens=2)
     answer(
         beam_search,
-        *(prompt, *model),
+        prompt,
+        *model,
         n_beams=n_beams,
         n_tokens=n_tokens,
         stop_id=stop,
@@ -423,9 +423,9 @@ def checkpoint(tmp_path_factory):
     """Return a run and the path of its checkpoint."""
     run = start_run(CONFIG, SHORT)
     tokens = np.random.default_rng(0).integers(0, 300, 60).astype(np.uint16)
-    training.train(run, tokens, tokens[:20], progress=False)
+    loop.train_on_stories(run, tokens, tokens[:20], progress=False)
     path = tmp_path_factory.mktemp("run") / "c.npz"
-    training.save_checkpoint(path, run)
+    checkpoints.write_checkpoint(path, run)
     return run, path
 
 
@@ -434,9 +434,9 @@ def test_spoiled_checkpoints(draw, checkpoint):
     run, path = checkpoint
     damaged = path.with_name("damaged.npz")
     damaged.write_bytes(draw.draw(spoiled(path.read_bytes())))
-    loaded = answer(training.load_checkpoint, damaged)
+    loaded = answer(checkpoints.read_checkpoint, damaged)
     if loaded is not None:
-        same = [training.describe_run(r) for r in (run, loaded)]
+        same = [checkpoints.describe_run(r) for r in (run, loaded)]
         assert same[0] == same[1]
 
 
@@ -464,7 +464,7 @@ def test_checkpoints_that_say_odd_things(draw, checkpoint):
         about[name] = draw.draw(JSON)
     arrays["about"] = np.array(json.dumps(about))
     files.write_arrays(path.with_name("odd.npz"), arrays)
-    answer(training.load_checkpoint, path.with_name("odd.npz"))
+    answer(checkpoints.read_checkpoint, path.with_name("odd.npz"))
 
 
 # --- the command line ---
@@ -520,14 +520,14 @@ def folder(tmp_path_factory):
         (folder / f"{name}.txt").write_text(END_OF_TEXT.join(stories))
     (folder / "bad").write_bytes(b"\xff\xfe\0")
     run = start_run(CONFIG, SHORT)
-    training.save_run(folder / "runs" / "my-run", run, TOKENIZER)
+    checkpoints.save_run(folder / "runs" / "my-run", run, TOKENIZER)
     return folder
 
 
 def short(run, *args, **options):
     """Train for a step only, however many were asked for."""
     run.settings = replace(run.settings, steps=run.step + 1)
-    return training.train(run, *args, **options)
+    return loop.train_on_stories(run, *args, **options)
 
 
 @fuzz(45, words=commands())

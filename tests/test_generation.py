@@ -348,6 +348,30 @@ def test_same_seed_same_text(name):
     assert len({tuple(sample(seed)) for seed in range(8)}) > 1
 
 
+@every_config
+def test_penalised_batch_equals_rows(name):
+    params, config = model(name)
+    settings = {"n_tokens": 4, "temperature": 0, "repetition_penalty": 50.0}
+    rows = [generate(p, params, config, **settings) for p in PROMPTS]
+    assert generate_batch(PROMPTS, params, config, **settings) == rows
+    plain = generate_batch(PROMPTS, params, config, 4, temperature=0)
+    assert rows != plain
+
+
+def test_penalty_in_a_batch_sees_a_row_and_not_its_padding(monkeypatch):
+    """Padding has id 0, which is the favourite until a row has written it."""
+    favourites = np.array([2.0, 1.5, 0.7, 0.6] + [0.0] * 7)
+    monkeypatch.setattr(
+        generation,
+        "next_logits",
+        lambda ids, *rest: np.tile(favourites, (len(ids), 1)),
+    )
+    params, config = model("pre-learned")
+    settings = {"n_tokens": 3, "temperature": 0, "repetition_penalty": 2.0}
+    rows = generate_batch([[5, 5, 5], [5], [1, 0]], params, config, **settings)
+    assert rows == [[0, 1, 0], [0, 1, 0], [0, 0, 0]]
+
+
 def test_samples_follow_the_model():
     """First tokens of 2,000 rows against the model's probabilities."""
     params, config = model("pre-learned")
@@ -409,6 +433,55 @@ def test_stream_yields_before_it_is_done(monkeypatch):
     first = next(tokens)
     assert len(calls) == 1
     assert [first, *tokens] == generate([1], params, config, temperature=0)
+
+
+WRITERS = {
+    "sample_steps": generation.sample_steps,
+    "stream": stream,
+    "generate": generate,
+    "generate_batch": generate_batch,
+}
+every_writer = pytest.mark.parametrize("name", WRITERS)
+
+
+@every_writer
+def test_a_misspelt_setting_is_named_at_the_call(name):
+    params, config = model("pre-learned")
+    expected = (
+        f"{name} has no setting 'temprature'; it takes n_tokens, rng, "
+        "stop_id, repetition_penalty, temperature, top_k, top_p, min_p"
+    )
+    prompts = [[1, 2]] if name == "generate_batch" else [1, 2]
+    with pytest.raises(ValueError) as caught:
+        WRITERS[name](prompts, params, config, temprature=0.5)
+    assert str(caught.value) == expected
+
+
+@every_writer
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"n_tokens": -1},
+        {"repetition_penalty": 0},
+        {"temperature": -1},
+        {"top_k": 0},
+        {"top_p": 0},
+        {"min_p": 2},
+    ],
+    ids=lambda settings: [*settings][0],
+)
+def test_a_setting_out_of_range_is_refused_at_the_call(name, settings):
+    params, config = model("pre-learned")
+    prompts = [[1, 2]] if name == "generate_batch" else [1, 2]
+    with pytest.raises(ValueError, match=[*settings][0]):
+        WRITERS[name](prompts, params, config, **settings)
+
+
+@every_writer
+def test_an_empty_prompt_is_refused_at_the_call(name):
+    params, config = model("pre-learned")
+    with pytest.raises(ValueError, match="prompt"):
+        WRITERS[name]([], params, config)
 
 
 def test_sample_steps_show_what_was_drawn_from():

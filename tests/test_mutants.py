@@ -58,9 +58,9 @@ def read_table(text):
 
 
 def read_heading(line):
-    """Return module, function and check of module.function [by check]."""
+    """Return module, function and check of "module: function [by check]"."""
     place, _, check = line.partition(" by ")
-    module, _, function = place.partition(".")
+    module, function = place.split(": ")
     name = function.split(".")[0].removesuffix("_backward")
     return module, function, check or name
 

@@ -1,6 +1,7 @@
 """Check what the cells of a notebook cannot show about themselves."""
 
 import ast
+import importlib
 import json
 import re
 import subprocess
@@ -39,6 +40,9 @@ MODULES = {  # dotted names under helpers, such as "runs.files"
 every_notebook = pytest.mark.parametrize("name", NOTEBOOKS)
 every_lesson = pytest.mark.parametrize(
     "name", [name for name in LESSONS if name in NOTEBOOKS]
+)
+every_numbered_lesson = pytest.mark.parametrize(
+    "name", [name for name in LESSONS if name[0] == "0"]
 )
 MACHINE_PATH = r"(?<![\w.])/(home|root|tmp|work|Users|usr|opt)/|:\\Users"
 
@@ -140,6 +144,24 @@ def test_number_of_cells(name):
     assert 45 <= len(read(name).cells) <= most
 
 
+@every_numbered_lesson
+def test_set_up_is_short(name):
+    set_up = next(c for c in read(name).cells if c.cell_type == "code")
+    assert "import numpy as np" in set_up.source
+    assert len(set_up.source.splitlines()) <= 8
+
+
+@every_numbered_lesson
+def test_calls_have_no_literal_star(name):
+    """f(*(a, b)) is f(a, b), and only saves a line."""
+    nodes = ast.walk(ast.parse("\n".join(code_of(name))))
+    for call in [node for node in nodes if isinstance(node, ast.Call)]:
+        for argument in call.args:
+            if isinstance(argument, ast.Starred):
+                literal = isinstance(argument.value, ast.Tuple | ast.List)
+                assert not literal, ast.unparse(call)
+
+
 # one notebook, one module
 
 
@@ -162,6 +184,20 @@ def test_builds_nothing_of_another_module(name):
 def test_ends_by_comparing_with_the_shelf(name):
     call = f'compare_with_shelf("{LESSONS[name]}")'
     assert any(call in cell.source for cell in read(name).cells[-5:])
+
+
+@pytest.mark.parametrize("module", ORDER)
+def test_star_import_brings_all_that_a_lesson_built(module):
+    names = []
+    for node in ast.parse(MODULES[module]).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.append(node.name)
+        elif isinstance(node, ast.Assign):
+            names += [t.id for t in node.targets if isinstance(t, ast.Name)]
+    if "__all__" in names:
+        public = {name for name in names if name[0] != "_"}
+        listed = importlib.import_module(f"helpers.{module}").__all__
+        assert len(listed) == len(set(listed)) and set(listed) == public
 
 
 @every_lesson
@@ -223,4 +259,5 @@ def test_lessons_need_neither_torch_nor_datasets_nor_widgets():
     code = "import sys; sys.modules.update(torch=None, datasets=None)\n"
     code += "sys.modules.update(ipywidgets=None, anywidget=None)\nimport "
     code += ", ".join(f"helpers.{module}" for module in ORDER)
+    code += ", helpers.checks.torch_ops"  # loads torch when it is called
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

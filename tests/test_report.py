@@ -9,8 +9,9 @@ import pytest
 from helpers import DATA, SHIPPED
 from helpers.language_model import count_params
 from helpers.runs import report
+from helpers.runs.checkpoints import load_run
 from helpers.tinystories import load_stories
-from helpers.training import bits_per_byte, load_run
+from helpers.training import bits_per_byte
 
 FOLDER = DATA / "runs" / SHIPPED
 FIXTURE = Path(__file__).with_name("stories.txt")  # written for this test
@@ -67,7 +68,7 @@ def test_readme_quotes_the_report(shipped, measured):
 
 
 def test_report_needs_something_measured(tmp_path, shipped):
-    from helpers.training import save_run
+    from helpers.runs.checkpoints import save_run
 
     save_run(tmp_path, *shipped)
     with pytest.raises(ValueError, match="has not been measured"):

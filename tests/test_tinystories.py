@@ -199,7 +199,7 @@ def test_char_tokenizer(tmp_path):
     assert tokenizer.vocab_size == 6
     tokenizer.save(tmp_path / "characters.json")
     loaded = CharTokenizer.load(tmp_path / "characters.json")
-    assert loaded.characters == tokenizer.characters == list(" abn🐈")
+    assert loaded.pieces == tokenizer.pieces == [*" abn🐈", END_OF_TEXT]
     assert loaded.encode("🐈") == [4]
 
 

@@ -24,7 +24,7 @@ from helpers.language_model import (
     language_model,
     log_softmax,
 )
-from helpers.runs import speed
+from helpers.runs import checkpoints, loop, scoring, speed
 from helpers.runs.guards import check_finite
 from helpers.runs.params import map_arrays, named_arrays
 from helpers.tinystories import bpe_tokenizer, char_tokenizer, train_bpe
@@ -57,12 +57,13 @@ def compare_with_torch(optimizer_class, torch_class, torch_groups, **settings):
     reference = torch_class(torch_groups(tensors.values()))
     for step in range(10):
         grads = random_tree(rng)
-        lr = 0.3 / (step + 1) if step else None  # None: the usual rate
         for name, grad in named_arrays(grads).items():
             tensors[name].grad = torch.tensor(grad)
-        for group in reference.param_groups:
-            group["lr"] = lr or group["lr"]
-        optimizer.step(grads, lr)
+        if step:  # the first step takes the usual rate
+            optimizer.lr = 0.3 / (step + 1)
+            for group in reference.param_groups:
+                group["lr"] = optimizer.lr
+        optimizer.step(grads)
         reference.step()
         for name, array in named_arrays(params).items():
             np.testing.assert_allclose(
@@ -226,7 +227,7 @@ def test_evaluate_scores_every_target_once(n, monkeypatch):
 def test_story_windows_score_every_target_once(n, T):
     ids = list(range(100, 100 + n))
     scored = []
-    for inputs, targets in training.story_windows(ids, T):
+    for inputs, targets in scoring.story_windows(ids, T):
         assert 1 <= len(inputs) == len(targets) <= T
         fresh = np.flatnonzero(targets >= 0)
         assert len(fresh) > 0
@@ -307,7 +308,7 @@ def test_train_logs_and_improves(tmp_path):
         steps=50, batch_size=4, seq_len=8, warmup=5, lr=1e-2, eval_every=20
     )
     run = start_run(CONFIG, settings)
-    log = training.train(run, tokens, tokens[:60], progress=False)
+    log = loop.train_on_stories(run, tokens, tokens[:60], progress=False)
     assert [row["step"] for row in log] == [20, 40, 50]
     assert [row["tokens"] for row in log] == [640, 1280, 1600]
     assert log[-1]["valid_loss"] < log[0]["valid_loss"] < math.log(13)
@@ -323,9 +324,11 @@ def test_train_step_uses_schedule_and_clipping():
     run, twin = (start_run(CONFIG, settings) for _ in range(2))
     _, grads = speed.batch_loss_and_grads(ids, targets, twin.params, CONFIG)
     norm = training.clip_grad_norm(grads, 0.05)
-    twin.optimizer.step(grads, 0.025)
+    twin.optimizer.lr = 0.025
+    twin.optimizer.step(grads)
     assert norm > 0.05
-    assert training.train_step(run, ids, targets)[1] == norm
+    gradient = speed.batch_loss_and_grads
+    assert training.train_step(run, ids, targets, gradient=gradient)[1] == norm
     assert_same_run(run, twin, step=1)
 
 
@@ -362,9 +365,9 @@ def interrupt(owner, name, n, monkeypatch):
 
 def test_checkpoint_round_trip(tmp_path):
     run = start_run(CONFIG, SETTINGS)
-    training.train(run, tokens_of(0), tokens_of(1, 30), progress=False)
-    training.save_checkpoint(tmp_path / "new" / "c.npz", run)
-    loaded = training.load_checkpoint(tmp_path / "new" / "c.npz")
+    loop.train_on_stories(run, tokens_of(0), tokens_of(1, 30), progress=False)
+    checkpoints.write_checkpoint(tmp_path / "new" / "c.npz", run)
+    loaded = checkpoints.read_checkpoint(tmp_path / "new" / "c.npz")
     assert (loaded.config, loaded.settings) == (CONFIG, SETTINGS)
     assert loaded.log == run.log
     assert loaded.rng.random() == run.rng.random()
@@ -375,10 +378,10 @@ def test_checkpoint_round_trip(tmp_path):
 def test_small_checkpoint_keeps_float16_parameters_only(tmp_path):
     run = start_run(CONFIG, SETTINGS)
     path = tmp_path / "small.npz"
-    training.save_checkpoint(path, run, dtype=np.float16, optimizer=False)
+    checkpoints.write_checkpoint(path, run, dtype=np.float16, optimizer=False)
     with np.load(path) as file:
         assert not [name for name in file.files if name.startswith("mean")]
-    loaded = named_arrays(training.load_checkpoint(path).params)
+    loaded = named_arrays(checkpoints.read_checkpoint(path).params)
     for name, array in named_arrays(run.params).items():
         assert loaded[name].dtype == np.float32
         np.testing.assert_array_equal(loaded[name], np.float16(array))
@@ -386,9 +389,9 @@ def test_small_checkpoint_keeps_float16_parameters_only(tmp_path):
 
 N_ARRAYS = len(named_arrays(start_run(CONFIG, SETTINGS).params))
 MOMENTS = {  # where Ctrl-C may come in the step after step k
-    "before the batch": (training, "sample_batch", 1),
+    "before the batch": (loop, "sample_batch", 1),
     "before the step": (training, "train_step", 1),
-    "in the forward pass": (training.Alone, "loss_and_grads", 1),
+    "in the forward pass": (speed, "check_batch", 1),
     "in the update": (training.Adam, "direction", N_ARRAYS),
 }
 
@@ -404,19 +407,19 @@ def test_interrupted_run_goes_on_bit_for_bit(
     )
     data, path = (tokens_of(0), tokens_of(1, 30)), tmp_path / "c.npz"
     straight = start_run(config, SETTINGS)
-    training.train(straight, *data, progress=False)
+    loop.train_on_stories(straight, *data, progress=False)
 
     run = start_run(config, SETTINGS)
     owner, name, calls = MOMENTS[moment]
     with monkeypatch.context() as patch:
         n = k * calls + (calls + 1) // 2
         interrupt(owner, name, n, patch)
-        training.train(run, *data, progress=False)
+        loop.train_on_stories(run, *data, progress=False)
     assert run.step in (k, k + 1)  # step k + 1 is whole or not at all
     assert f"step {run.step}" in capsys.readouterr().out
-    training.save_checkpoint(path, run)
-    run = training.load_checkpoint(path)
-    training.train(run, *data, progress=False)
+    checkpoints.write_checkpoint(path, run)
+    run = checkpoints.read_checkpoint(path)
+    loop.train_on_stories(run, *data, progress=False)
 
     assert_same_run(run, straight, step=9)
     rows = zip(run.log, straight.log, strict=True)
@@ -430,9 +433,9 @@ def test_run_folder_round_trip(tmp_path):
     config = replace(CONFIG, vocab_size=260)
     run = start_run(config, SETTINGS)
     data = tokens_of(0), tokens_of(1, 30)
-    training.train(run, *data, folder=tmp_path, progress=False)
-    training.save_run(tmp_path, run, tokenizer)
-    loaded, again = training.load_run(tmp_path)
+    loop.train_on_stories(run, *data, folder=tmp_path, progress=False)
+    checkpoints.save_run(tmp_path, run, tokenizer)
+    loaded, again = checkpoints.load_run(tmp_path)
     assert_same_run(loaded, run, step=9)
     assert again.ranks == tokenizer.ranks
     lines = (tmp_path / "log.csv").read_text().splitlines()
@@ -443,21 +446,20 @@ def test_run_folder_round_trip(tmp_path):
 # --- diverging ---
 
 
-class Poison(speed.Alone):
-    """Give the loss or one gradient a bad number at step k."""
+def poison(k, name, value):
+    """Return a gradient whose loss or one array is bad at step k."""
+    calls = iter(range(100))
 
-    def __init__(self, k, name, value):
-        self.k, self.name, self.value = k, name, value
-
-    def loss_and_grads(self, ids, targets, params, config, rng):
-        args = ids, targets, params, config, rng
-        loss, grads = speed.batch_loss_and_grads(*args)
-        self.k -= 1
-        if self.k == -1 and self.name == "loss":
-            loss = self.value
-        elif self.k == -1:
-            named_arrays(grads)[self.name].flat[-1] = self.value
+    def gradient(ids, targets, params, config, rng):
+        batch = ids, targets, params, config, rng
+        loss, grads = speed.batch_loss_and_grads(*batch)
+        if next(calls) == k:
+            if name == "loss":
+                return value, grads
+            named_arrays(grads)[name].flat[-1] = value
         return loss, grads
+
+    return gradient
 
 
 BAD = [math.nan, math.inf, -math.inf]
@@ -474,11 +476,11 @@ def test_a_bad_number_stops_before_the_update(name, value, tmp_path):
     )
     run, twin = (start_run(CONFIG, SETTINGS) for _ in range(2))
     twin.settings = replace(SETTINGS, steps=6)
-    training.train(twin, *data, progress=False)
+    loop.train_on_stories(twin, *data, progress=False)
     twin.settings = SETTINGS
     with pytest.raises(ValueError) as caught:
-        team = Poison(6, name, value)
-        training.train(run, *data, tmp_path, progress=False, team=team)
+        options = {"gradient": poison(6, name, value), "progress": False}
+        loop.train_on_stories(run, *data, tmp_path, **options)
     message = str(caught.value)
     assert "\n" not in message and message.startswith("step 6: the loss is")
     assert f"go back to {newest} (step 4) with a lower lr" in message
@@ -487,7 +489,7 @@ def test_a_bad_number_stops_before_the_update(name, value, tmp_path):
     assert run.step == run.optimizer.state["step"] == 6
     for array, expected in zip(*(named_arrays(r.params) for r in (run, twin))):
         np.testing.assert_array_equal(array, expected)
-    assert training.load_checkpoint(newest).step == 4
+    assert checkpoints.read_checkpoint(newest).step == 4
 
 
 def test_of_many_bad_arrays_the_last_in_the_model_is_named():
@@ -507,9 +509,9 @@ def test_an_absurd_rate_stops_with_a_sentence(lr, norm, tmp_path):
     run = start_run(replace(CONFIG, norm=norm), settings)
     data = tokens_of(0), tokens_of(1, 30)
     with pytest.raises(ValueError, match=r"^step \d+: .*lower lr than"):
-        training.train(run, *data, tmp_path, progress=False)
+        loop.train_on_stories(run, *data, tmp_path, progress=False)
     for path in tmp_path.glob("*.npz"):  # no bad number was saved
-        loaded = training.load_checkpoint(path)
+        loaded = checkpoints.read_checkpoint(path)
         arrays = named_arrays(loaded.params).values()
         assert all(np.isfinite(array).all() for array in arrays)
 
@@ -517,13 +519,13 @@ def test_an_absurd_rate_stops_with_a_sentence(lr, norm, tmp_path):
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_what_has_diverged_is_not_saved(tmp_path):
     run = start_run(CONFIG, SETTINGS)
-    training.save_checkpoint(tmp_path / "c.npz", run)
+    checkpoints.write_checkpoint(tmp_path / "c.npz", run)
     before = (tmp_path / "c.npz").read_bytes()
     named_arrays(run.params)["final_norm.bias"][3] = np.inf
     sentence = r"step 0: params/final_norm.bias is not finite.*c.npz \(step 0"
     with pytest.raises(ValueError, match=sentence):
-        training.save_checkpoint(tmp_path / "c.npz", run)
+        checkpoints.write_checkpoint(tmp_path / "c.npz", run)
     named_arrays(run.params)["final_norm.bias"][3] = 1e5  # above float16
     with pytest.raises(ValueError, match=sentence):
-        training.save_checkpoint(tmp_path / "c.npz", run, dtype=np.float16)
+        checkpoints.write_checkpoint(tmp_path / "c.npz", run, dtype=np.float16)
     assert (tmp_path / "c.npz").read_bytes() == before

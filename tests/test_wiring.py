@@ -28,6 +28,7 @@ from helpers import (
     training,
 )
 from helpers.language_model import ModelConfig, init_params, loss_and_grads
+from helpers.runs import loop, scoring
 from helpers.runs.params import map_arrays, named_arrays
 from helpers.tinystories import char_tokenizer
 from helpers.training import TrainSettings
@@ -218,26 +219,34 @@ def prove_evaluate(module):
 
 @functools.cache
 def stories_case():
-    """Return a model, stories as tokens, and what they cost."""
+    """Return a model, stories as ids, and what torch says they cost."""
     config = config_of("2x5", norm="post", positions="sinusoidal")
     params = moved_params(config, np.random.default_rng(0))
-    rng, tokens, nats = np.random.default_rng(2), [0], []
-    for length in (3, 20, 0, 7, 8):
-        story = [0, *rng.integers(1, 11, length), 0]
-        nats += story_nats_with_torch(story, params, config)
-        tokens += story[1:]
-    return params, config, np.array(tokens), nats
+    rng = np.random.default_rng(2)
+    lengths = (3, 20, 0, 7, 8)
+    stories = [np.array([0, *rng.integers(1, 11, n), 0]) for n in lengths]
+    nats = [story_nats_with_torch(ids, params, config) for ids in stories]
+    return params, config, stories, nats
 
 
-@proof_of(training)
+@proof_of(scoring)
+def prove_token_nats(module):
+    params, config, stories, nats = stories_case()
+    for ids, expected in zip(stories, nats):
+        got = module.token_nats(ids, params, config)
+        assert got.shape == (len(ids) - 1,)
+        equal(got, expected)
+
+
+@proof_of(loop)
 def prove_evaluate_stories(module):
-    params, config, tokens, nats = stories_case()
-    assert len(nats) == len(tokens) - 1
+    params, config, stories, nats = stories_case()
+    tokens = np.concatenate([[0], *(ids[1:] for ids in stories)])
     got = module.evaluate_stories(tokens, params, config)
-    equal(got, np.mean(nats))
+    equal(got, np.concatenate(nats).mean())
 
 
-STORIES = ["Tim sat.", "A cat sat on a mat.", "été 🐈", ""]
+STORIES = ["Tim sat.", "", "A cat sat on a mat.", "été 🐈"]
 TOKENIZER = char_tokenizer("".join(STORIES))
 
 
@@ -319,7 +328,7 @@ def prove_padding(module):
         config = config_of("2x5", positions=positions, norm=norm)
         rng = np.random.default_rng(4)
         params, prompts = moved_params(config, rng), [[3, 1, 4, 1, 5], [9, 2]]
-        ids, padding = module.pad_left(prompts, config)
+        ids, padding = module.pad_left(prompts)
         kv = module.KVCache(params, config, 2, padding)
         for _ in range(3):
             got = module.next_logits(ids, params, config, kv)
@@ -328,6 +337,82 @@ def prove_padding(module):
                 equal(row, logits_with_torch(alone, params, config)[0, -1])
             ids = rng.integers(0, 11, (2, 1))
             prompts = [[*p, int(i)] for p, i in zip(prompts, ids[:, 0])]
+
+
+# --- sampling ---
+
+
+def probs_by_hand(
+    logits,
+    ids,
+    repetition_penalty=1.0,
+    temperature=1.0,
+    top_k=11,
+    top_p=1.0,
+    min_p=0.0,
+):
+    """Say the rules of sampling once more, token after token."""
+    odds = {}
+    for i, logit in enumerate(logits.tolist()):
+        if i in ids and logit > 0:
+            logit /= repetition_penalty
+        elif i in ids:
+            logit *= repetition_penalty
+        odds[i] = math.exp(logit / temperature)
+    best = sorted(odds, key=odds.get, reverse=True)[:top_k]
+    total, mass = sum(odds[i] for i in best), 0.0
+    kept = []
+    for i in best:
+        if mass < top_p * total and odds[i] >= min_p * odds[best[0]]:
+            kept.append(i)
+        mass += odds[i]
+    total = sum(odds[i] for i in kept)
+    return np.array([odds[i] / total * (i in kept) for i in odds])
+
+
+@proof_of(generation)
+def prove_sample_steps(module):
+    """Each token is drawn from what the rules make of the logits."""
+    config = config_of("2x5")
+    params = moved_params(config, np.random.default_rng(0))
+    for knobs in (
+        {"repetition_penalty": 1.3, "temperature": 0.7, "top_k": 4},
+        {"top_p": 0.8},
+        {"min_p": 0.2, "temperature": 2.0},
+    ):
+        twin, ids = np.random.default_rng(5), [1, 2]
+        options = {"n_tokens": 5, "rng": np.random.default_rng(5), **knobs}
+        for token, got in module.sample_steps(ids, params, config, **options):
+            logits = logits_with_torch(np.array([ids]), params, config)[0, -1]
+            probs = probs_by_hand(logits, ids, **knobs)
+            equal(got, probs)
+            assert token == np.flatnonzero(probs.cumsum() > twin.random())[0]
+            ids.append(token)
+        assert len(ids) == 7
+
+
+@proof_of(generation)
+def prove_generate(module):
+    """One by one and as a batch the same, up to stop_id."""
+    config = config_of("2x5", positions="sinusoidal", norm="post")
+    params = moved_params(config, np.random.default_rng(1))
+    prompts, rows = [[3, 1, 4], [1], [5, 9]], []
+    options = {"temperature": 0, "repetition_penalty": 1e6, "n_tokens": 5}
+    for prompt in prompts:
+        ids = list(prompt)
+        for _ in range(5):
+            logits = logits_with_torch(np.array([ids]), params, config)[0, -1]
+            ids.append(int(probs_by_hand(logits, ids, 1e6).argmax()))
+        rows.append(ids[len(prompt) :])
+    stop = rows[0][2]
+    cut = [row[: row.index(stop)] if stop in row else row for row in rows]
+    assert len({len(row) for row in cut}) > 1
+    for expected, more in ((rows, {}), (cut, {"stop_id": stop})):
+        got = module.generate_batch(prompts, params, config, **options, **more)
+        assert got == expected
+        for prompt, row in zip(prompts, expected):
+            got = module.generate(prompt, params, config, **options, **more)
+            assert got == row
 
 
 # --- masks, positions, first numbers, counts ---

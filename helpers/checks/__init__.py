@@ -11,6 +11,7 @@ from helpers.checks.gradients import (
     try_backward,
     try_value,
 )
+from helpers.checks.optimizers import check_optimizer
 from helpers.checks.shelf import (
     CELLS,
     compare_with_shelf,
@@ -25,6 +26,7 @@ __all__ = [
     "Report",
     "check_backward",
     "check_numerically",
+    "check_optimizer",
     "compare_with_shelf",
     "definitions",
     "is_blank",

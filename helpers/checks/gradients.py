@@ -36,7 +36,7 @@ def check_backward(op, op_backward, torch_op, arrays, **settings):
     errors = {}
     with _recorded(op, op_backward, "matches torch"):
         for dtype, tolerance in TOLERANCE.items():
-            inputs = [_cast(array, dtype) for array in arrays]
+            inputs = _inputs(arrays, dtype)
             out, dout, grads = _run(op, op_backward, inputs, settings, dtype)
             expected = _run_torch(torch_op, inputs, settings, dout)
             got = _name(op, inputs, out, grads)
@@ -53,11 +53,12 @@ def check_numerically(op, op_backward, arrays, samples=40, **settings):
     Nudges up to `samples` random entries of each array by 1e-5 either way,
     in float64. Returns a Report; raises Mistake as check_backward does.
     """
-    inputs = [_cast(array, np.float64) for array in arrays]
+    inputs = _inputs(arrays, np.float64)
     out, dout, grads = _run(op, op_backward, inputs, settings, np.float64)
     got = _name(op, inputs, out, grads)
     values = _name(op, inputs, out, [a for a in inputs if _is_float(a)])
-    rng, errors = np.random.default_rng(0), {}
+    rng = np.random.default_rng(0)
+    errors = {}
 
     def loss():
         return float((op(*inputs, **copy.deepcopy(settings))[0] * dout).sum())
@@ -66,9 +67,9 @@ def check_numerically(op, op_backward, arrays, samples=40, **settings):
         array = values[name]
         chosen = rng.permutation(array.size)[:samples]
         slopes = [_slope(loss, array, index) for index in chosen]
-        picked = got[name].reshape(-1)[chosen]
-        pair = {name: picked}, {name: np.array(slopes)}
-        context = Context(*pair, {}, {}, {}, dout)
+        picked = {name: got[name].reshape(-1)[chosen]}
+        expected = {name: np.array(slopes)}
+        context = Context(picked, expected, {}, {}, {}, dout)
         errors |= _compare(context, 1e-6, np.float64)
     return Report(op.__name__, "central differences", {"": errors}, [1e-6])
 
@@ -179,6 +180,19 @@ def _is_float(array):
     return isinstance(array, np.ndarray) and array.dtype.kind == "f"
 
 
+def _inputs(arrays, dtype):
+    """Return the arguments of a check in one dtype.
+
+    Raises ValueError if arrays is a single array: it would go row by row.
+    """
+    if not isinstance(arrays, tuple | list):
+        raise ValueError(
+            "the arrays of a check come as one tuple, not as a "
+            f"{type(arrays).__name__}; a single one as (x,)"
+        )
+    return [_cast(array, dtype) for array in arrays]
+
+
 def _cast(array, dtype):
     """Copy float arrays, alone or in a tree, to dtype; pass other values."""
     if not _is_float(array):
@@ -283,7 +297,8 @@ def _name_inputs(op, inputs, settings):
 
 def _compare(context, tolerance, dtype):
     """Return {name: relative error}; raise Mistake at the first wrong."""
-    got, wanted, errors = context.got, context.expected, {}
+    got, wanted = context.got, context.expected
+    errors = {}
     for name in [*wanted, *got]:
         if name not in got:
             raise Mistake("count", name, "has no gradient")
@@ -337,14 +352,14 @@ def _cause(kind, context, dtype):
 
 def _compare_values(got, expected):
     """Raise Mistake unless got is expected; floats to six digits."""
-    pair = _numbers(got), _numbers(expected)
-    if pair[0] is None or pair[1] is None:
-        wrong = pair[0] is not pair[1] or got != expected
+    found, wanted = _numbers(got), _numbers(expected)
+    if found is None or wanted is None:
+        wrong = found is not wanted or got != expected
     else:
         exact = np.asarray(expected).dtype.kind != "f"
         tolerance = 1e-15 if exact else 1e-6
-        wrong = _problem("result", *pair, tolerance, np.float64)
-        if wrong and max(array.ndim for array in pair):
+        wrong = _problem("result", found, wanted, tolerance, np.float64)
+        if wrong and max(found.ndim, wanted.ndim):
             raise Mistake(*wrong)
     if wrong:
         text = f"is {reprlib.repr(got)}, expected {reprlib.repr(expected)}"

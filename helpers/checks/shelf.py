@@ -65,6 +65,7 @@ def _is_constant(node):
     )
 
 
+# A hook, as IPython keeps no history under nbval: In is empty there.
 if "IPython" in sys.modules and (
     shell := sys.modules["IPython"].get_ipython()
 ):

@@ -11,8 +11,10 @@ import numpy as np
 from traitlets import validate
 
 from helpers.generation import sample_steps
-from helpers.language_model import language_model, log_softmax
+from helpers.language_model import language_model
 from helpers.panel import looks
+from helpers.runs.params import attention_weights
+from helpers.runs.scoring import token_nats
 
 MAX_TOP_K = 100
 WIDE = {"style": {"description_width": "8em"}, "layout": {"width": "auto"}}
@@ -170,20 +172,14 @@ def token_probs(ids, params, config):
 
     The first token has no past; it counts as certain.
     """
-    logits, _ = language_model(np.array([ids]), params, config)
-    log_probs = log_softmax(logits[0, :-1])  # (T - 1, V)
-    picked = log_probs[np.arange(len(ids) - 1), ids[1:]]
-    return np.concatenate([[1.0], np.exp(picked)])
+    nats = token_nats(np.array(ids), params, config)  # (T - 1,)
+    return np.concatenate([[1.0], np.exp(-nats)])
 
 
 def last_attention(ids, params, config):
     """Return the weights (n_layers, H, T) with which the last token looks."""
     _, cache = language_model(np.array([ids]), params, config)
-    rows = []
-    for (_, _, attention_cache, _), _ in cache[1]:  # each block
-        _, (_, _, _, weights, _), _, _ = attention_cache
-        rows.append(weights[0, :, -1])  # (H, T)
-    return np.array(rows)
+    return attention_weights(cache)[:, 0, :, -1]
 
 
 class Decimals(widgets.FloatSlider):

@@ -1,1 +1,29 @@
-"""What makes a long run safe and fast: files, guards, speed, reports."""
+"""What makes a long run safe and fast, and what lessons use of it by name.
+
+The lessons' modules import some of these modules, and others of these import
+the lessons' modules; so each name below is looked up when it is asked for.
+"""
+
+from importlib import import_module
+
+PLACES = {
+    "batch_loss_and_grads": "speed",
+    "checked": "doors",
+    "check_finite": "guards",
+    "load_run": "checkpoints",
+    "map_arrays": "params",
+    "named_arrays": "params",
+    "plot_lines": "plots",
+    "plot_losses": "plots",
+    "save_run": "checkpoints",
+    "token_nats": "scoring",
+    "train": "loop",
+    "zeros_like": "params",
+}
+
+
+def __getattr__(name):
+    """Return one of the names in PLACES from its module."""
+    if name not in PLACES:
+        raise AttributeError(f"helpers.runs has no {name}")
+    return getattr(import_module(f"helpers.runs.{PLACES[name]}"), name)

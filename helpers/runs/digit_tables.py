@@ -9,7 +9,6 @@ from dataclasses import replace
 import numpy as np
 from tqdm.auto import tqdm
 
-from helpers import DATA
 from helpers.digit_operations import (
     DECODER,
     ENCODER,
@@ -20,17 +19,15 @@ from helpers.digit_operations import (
     decoder_loss_and_grads,
     encoder_answers,
     encoder_loss_and_grads,
-    evaluate,
     head_drops,
     make_data,
+    share_right,
     start,
     train_and_keep_best,
     unseen_questions,
 )
-from helpers.runs import files
 from helpers.runs.speed import keep_freed_memory, one_blas_thread
-
-FOLDER = DATA / "experiments"
+from helpers.runs.tables import FOLDER, write_rows
 
 
 def removals(seeds=range(12)):
@@ -46,15 +43,15 @@ def removals(seeds=range(12)):
     for seed in seeds:
         run = start(ENCODER, replace(SETTINGS, seed=seed))
         best = train_and_keep_best(run, train, valid, *pair), ENCODER
-        whole = evaluate(unseen, encoder_answers, *best)
-        share = evaluate(test, encoder_answers, *best)["all"]
+        whole = share_right(unseen, encoder_answers, *best)
+        share = share_right(test, encoder_answers, *best)["all"]
         drops = head_drops(unseen, *best)
         lost = {
             f"head {layer}.{head}": drops[layer, head]
             for layer, head in np.ndindex(drops.shape[:2])
         }
         for name, place in {"a": 2, "b": 4, "c": 6}.items():
-            rest = evaluate(unseen, blindfolded([place]), *best)
+            rest = share_right(unseen, blindfolded([place]), *best)
             points = [100 * (whole[op] - rest[op]) for op in OPERATIONS]
             lost[f"view of {name}"] = np.array(points)
         shares = {"test": round(share, 4), "unseen": round(whole["all"], 4)}
@@ -71,7 +68,7 @@ def two_digits(seeds=range(5), steps=8000):
         settings = replace(SETTINGS, steps=steps, warmup=200, seed=seed)
         run = start(DECODER, settings, np.float32)
         best = train_and_keep_best(run, train, valid, *pair)
-        shares = evaluate(test, decoder_answers, best, DECODER)
+        shares = share_right(test, decoder_answers, best, DECODER)
         last = {"step": run.step, "loss": run.log[-1]["loss"]}
         parts = [("valid", row) for row in run.log] + [("test", last | shares)]
         for part, row in parts:
@@ -82,20 +79,15 @@ def two_digits(seeds=range(5), steps=8000):
 TABLES = {"A1_removals": removals, "A1_two_digits": two_digits}
 
 
-def write_table(name, folder=FOLDER):
+def make_table(name, folder=FOLDER):
     """Make a table of TABLES and write it to folder/name.csv."""
     keep_freed_memory()
     with one_blas_thread():
         rows = list(tqdm(TABLES[name](), name, unit=" rows"))
-    files.write_table(folder / f"{name}.csv", rows)
-
-
-def read_table(name, folder=FOLDER):
-    """Return the rows of a table, numbers as numbers."""
-    return files.read_table(folder / f"{name}.csv")
+    write_rows(folder / f"{name}.csv", rows)
 
 
 if __name__ == "__main__":
     for name in TABLES:
         if not (FOLDER / f"{name}.csv").exists():
-            write_table(name)
+            make_table(name)

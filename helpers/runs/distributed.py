@@ -17,9 +17,10 @@ from pathlib import Path
 
 from threadpoolctl import threadpool_limits
 
+from helpers.runs.checkpoints import load_run
+from helpers.runs.loop import train_on_stories
 from helpers.runs.params import named_arrays
-from helpers.runs.speed import Alone, batch_loss_and_grads, cores, micro_batch
-from helpers.training import load_run, train
+from helpers.runs.speed import batch_loss_and_grads, cores, micro_batch
 
 LAST_WORDS = """
 import sys
@@ -29,7 +30,7 @@ if not sys.stdin.read():  # the pipe was closed without a word
 
 
 class Team:
-    """The processes that train as one; train() asks them in Alone's place."""
+    """The processes that train as one: train() gets gradient and agree."""
 
     def __init__(self, comm):
         from mpi4py import MPI
@@ -39,15 +40,25 @@ class Team:
         here = comm.Split_type(MPI.COMM_TYPE_SHARED).size  # on this machine
         self.workers = max(1, min(cores(), (os.cpu_count() or 1) // here))
 
-    def loss_and_grads(self, ids, targets, *model):
+    def gradient(self, ids, targets, params, config, rng=None):
         """Do what batch_loss_and_grads does, together; all get the sums."""
+        n = len(range(0, len(ids), micro_batch(ids.shape[1])))
+        first, end = (n * i // self.size for i in (self.rank, self.rank + 1))
         loss, grads = batch_loss_and_grads(
-            *(ids, targets, *model),
+            ids,
+            targets,
+            params,
+            config,
+            rng,
             workers=self.workers,
-            share=(self.rank, self.size),
+            share=slice(first, end),
         )
         self.sum_up(next(iter(named_arrays(grads).values())).base)
         return self.comm.allreduce(loss), grads
+
+    def plugs(self):
+        """Return the two options of train that make it a team's."""
+        return {"gradient": self.gradient, "agree": self.agree}
 
     def sum_up(self, vector):
         """Replace vector by the sum of the vectors of all ranks."""
@@ -74,13 +85,13 @@ def n_started():
 
 @functools.cache
 def find_team():
-    """Return the team this process belongs to, or Alone.
+    """Return the team this process belongs to, None if it is alone.
 
     Raises ValueError if mpiexec started it and mpi4py is missing or does
     not know the others.
     """
     if n_started() == 1:
-        return Alone
+        return None
     try:
         from mpi4py import MPI
     except (ImportError, RuntimeError) as error:  # or it finds no MPI
@@ -108,7 +119,8 @@ def all_or_none():
         if n_started() > 1 and "mpi4py.MPI" in sys.modules:
             from mpi4py.run import set_abort_status
 
-            time.sleep(find_team().rank > 0)  # let rank 0 say it first
+            team = find_team()
+            time.sleep(bool(team and team.rank > 0))  # rank 0 says it first
             stopped = isinstance(error, KeyboardInterrupt)
             set_abort_status(130 if stopped else 2)
         raise
@@ -116,6 +128,8 @@ def all_or_none():
 
 def check_share(team, settings):
     """Raise ValueError unless each batch has work for every rank."""
+    if team is None:
+        return
     batch, size = settings.batch_size, micro_batch(settings.seq_len)
     if batch <= size * (team.size - 1):
         raise ValueError(
@@ -129,11 +143,12 @@ def check_share(team, settings):
 def lead(team, folder, run, parts):
     """Let the other ranks take part in the training in the block.
 
+    Yields the options of train that do it, none if there is no team.
     folder is where run has been saved, parts the tokens to train and to
     measure on.
     """
-    if team is Alone:
-        yield
+    if team is None:
+        yield {}
         return
     batch = run.settings.batch_size
     print(f"{team.size} processes share each batch of {batch} sequences")
@@ -143,7 +158,7 @@ def lead(team, folder, run, parts):
     )
     team.comm.bcast((folder, run.settings, parts))
     with last_words(message):
-        yield
+        yield team.plugs()
 
 
 def follow(team):
@@ -152,7 +167,7 @@ def follow(team):
     run, _ = load_run(folder)
     run.settings = settings  # --resume may have asked for more steps
     with contextlib.redirect_stdout(None):
-        train(run, *parts, progress=False, team=team)
+        train_on_stories(run, *parts, progress=False, **team.plugs())
 
 
 @contextlib.contextmanager

@@ -1,15 +1,13 @@
-"""Lose nothing: files that are whole, and an interrupt that waits.
+"""Lose nothing: files that are whole, and one writer to a folder.
 
 Support code, not built in a lesson.
 """
 
 import contextlib
-import csv
 import hashlib
 import io
 import os
 import secrets
-import signal
 import sys
 import time
 import zipfile
@@ -17,12 +15,6 @@ from pathlib import Path
 
 import numpy as np
 from filelock import FileLock, Timeout
-
-INTERRUPTS = [  # Ctrl-C, and what a console of Windows can send to a program
-    getattr(signal, name)
-    for name in ("SIGINT", "SIGBREAK")
-    if hasattr(signal, name)
-]
 
 
 def brief(value, length=200):
@@ -102,37 +94,6 @@ def write_whole(path, text):
     """Write a text file in UTF-8, whole or not at all."""
     with whole_file(path) as file:
         file.write(text.encode("utf-8"))
-
-
-def write_table(path, rows, names=None):
-    """Write a list of dicts as a table, .csv.
-
-    names: the columns, if not the keys of the first row; what a row lacks
-    stays empty.
-    """
-    table = io.StringIO(newline="")
-    names = names or (list(rows[0]) if rows else [])
-    writer = csv.DictWriter(table, names, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_whole(path, table.getvalue())
-
-
-def read_table(path):
-    """Return the rows of a table as dicts, numbers as floats."""
-    with open(path, encoding="utf-8", newline="") as file:
-        return [
-            {name: number(text) for name, text in row.items()}
-            for row in csv.DictReader(file)
-        ]
-
-
-def number(text):
-    """Return text as a float, or as it is."""
-    try:
-        return float(text)
-    except ValueError:
-        return text
 
 
 def write_arrays(path, arrays, before=None):
@@ -256,19 +217,3 @@ def only_one(folder):
         for partial in folder.glob("*.partial"):
             partial.unlink()
         yield
-
-
-@contextlib.contextmanager
-def ctrl_c_waits():
-    """Turn Ctrl-C into an entry of the list that is yielded."""
-    pressed, before = [], {}
-    with contextlib.suppress(ValueError):  # in a thread: no Ctrl-C comes here
-        for number in INTERRUPTS:
-            before[number] = signal.signal(
-                number, lambda *_: pressed.append(True)
-            )
-    try:
-        yield pressed
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

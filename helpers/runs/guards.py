@@ -1,21 +1,48 @@
 """Say no in one sentence: settings, ids, texts and files are checked here.
 
-Support code, not built in a lesson. Each function returns, or raises a
+Support code, not built in a lesson. Each check returns, or raises a
 ValueError that says what came, what was expected, and what to do.
-notebooks/ERRORS.md lists them all.
+notebooks/ERRORS.md lists them all; doors.py says which function asks what.
 """
 
-import base64
-import json
 import math
 import os
 import re
-from pathlib import Path
 
 import numpy as np
 
-from helpers.runs.files import brief, fingerprint, write_whole
+from helpers.runs.files import brief, fingerprint
 from helpers.runs.params import named_arrays
+
+SIZES = ("vocab_size", "max_seq_len", "d_model", "n_heads", "n_layers", "d_ff")
+CHOICES = {  # a setting, and what it may be
+    "norm": ("pre", "post"),
+    "activation": ("gelu", "relu"),
+    "positions": ("learned", "sinusoidal"),
+    "tied_head": (True, False),
+    "bias": (True, False),
+    "decay": ("cosine", "linear"),
+    "windows": ("anywhere", "stories"),
+}
+NUMBERS = {  # a setting, for which values it is good, and that in words
+    "dropout": (lambda x: 0 <= x < 1, "in [0, 1)"),
+    "valid_fraction": (lambda x: 0 <= x <= 1, "in [0, 1]"),
+    "lr": (lambda x: 0 < x < math.inf, "positive"),
+    "final": (lambda x: 0 <= x <= 1, "in [0, 1]"),
+    "weight_decay": (lambda x: 0 <= x < math.inf, "0 or more"),
+    "beta1": (lambda x: 0 <= x < 1, "in [0, 1)"),
+    "beta2": (lambda x: 0 <= x < 1, "in [0, 1)"),
+    "max_norm": (lambda x: x > 0, "positive"),
+    "temperature": (lambda x: 0 <= x < math.inf, "0 or more"),
+    "top_k": (lambda x: x >= 1 and x % 1 == 0, "an integer >= 1"),
+    "top_p": (lambda x: 0 < x <= 1, "above 0 and at most 1"),
+    "min_p": (lambda x: 0 <= x <= 1, "between 0 and 1"),
+    "repetition_penalty": (lambda x: 0 < x < math.inf, "positive"),
+}
+FINITE = (math.isfinite, "a finite number")  # what a log holds
+
+
+# one value
 
 
 def show(value):
@@ -31,8 +58,12 @@ def check_integer(name, value, least=1):
         )
 
 
-def check_number(name, value, fits, words):
-    """Raise ValueError unless value is a number for which fits is true."""
+def check_number(name, value, rule=None):
+    """Raise ValueError unless value is a number that is good for name.
+
+    rule: (what is true of a good one, that in words), if not in NUMBERS.
+    """
+    fits, words = rule or NUMBERS[name]
     try:
         number = isinstance(value, int | float | np.integer | np.floating)
         good = number and type(value) is not bool and fits(float(value))
@@ -42,33 +73,60 @@ def check_number(name, value, fits, words):
         raise ValueError(f"{name} must be {words}, not {show(value)}")
 
 
-def check_choice(name, value, allowed):
-    """Raise ValueError unless value is one of those allowed."""
+def check_choice(name, value):
+    """Raise ValueError unless value is one of CHOICES."""
+    allowed = CHOICES[name]
     if not isinstance(value, str | bool) or value not in allowed:
         raise ValueError(f"{name} must be one of {allowed}, not {show(value)}")
 
 
-# the model
+def check_names(function, settings, known):
+    """Raise ValueError for the first setting that a function does not know."""
+    for name in settings:
+        if name not in known:
+            raise ValueError(
+                f"{function} has no setting {name!r}; "
+                f"it takes {', '.join(known)}"
+            )
+
+
+# memory
+
+
+def memory_size():
+    """Return the bytes of memory in this machine, a limit where unknown."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # Windows
+        return 2**47  # what a process can address
+
+
+def check_room(what, n_bytes):
+    """Raise ValueError for what this machine cannot hold in its memory."""
+    memory = memory_size()
+    if n_bytes > memory:
+        raise ValueError(
+            f"{what} needs {brief(f'{n_bytes // 2**30:,}', 30)} GB of memory "
+            f"or more and the machine has {memory / 2**30:,.0f}; "
+            "choose something smaller"
+        )
+
+
+# the model and its loss
 
 
 def check_config(config):
     """Raise ValueError, in one sentence, for the first impossible setting."""
-    for name in list(config.__dataclass_fields__)[:6]:  # the sizes
+    for name in SIZES:
         check_integer(name, getattr(config, name))
-    for name, allowed in (
-        ("norm", ("pre", "post")),
-        ("activation", ("gelu", "relu")),
-        ("positions", ("learned", "sinusoidal")),
-        ("tied_head", (True, False)),
-        ("bias", (True, False)),
-    ):
-        check_choice(name, getattr(config, name), allowed)
+    for name in ("norm", "activation", "positions", "tied_head", "bias"):
+        check_choice(name, getattr(config, name))
     if config.d_model % config.n_heads:
         raise ValueError(
             f"{show(config.n_heads)} heads do not divide d_model = "
             f"{show(config.d_model)}; choose a number of heads that does"
         )
-    check_number("dropout", config.dropout, lambda p: 0 <= p < 1, "in [0, 1)")
+    check_number("dropout", config.dropout)
 
 
 def check_ids(ids, config):
@@ -116,13 +174,18 @@ def check_batch(ids, targets, config):
 # texts and tokens
 
 
+def check_string(text):
+    """Raise ValueError unless text is a string."""
+    if not isinstance(text, str):
+        raise ValueError(f"a text must be a string, not {show(text)}")
+
+
 def check_text(text):
-    """Return text; raise ValueError unless it can be encoded.
+    """Raise ValueError unless text can be encoded.
 
     tiktoken recurses over white space and gives up at about a million.
     """
-    if not isinstance(text, str):
-        raise ValueError(f"a text must be a string, not {show(text)}")
+    check_string(text)
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
@@ -134,25 +197,35 @@ def check_text(text):
         raise ValueError(
             "the text has 100,000 spaces or line breaks in a row; remove them"
         )
-    return text
 
 
 def check_texts(texts):
-    """Return texts; raise ValueError unless it is a list of strings."""
+    """Raise ValueError unless texts is a list of strings to encode."""
     if not isinstance(texts, list | tuple):
         raise ValueError(f"texts must be a list of strings, not {show(texts)}")
-    return [check_text(text) for text in texts]
+    for text in texts:
+        check_text(text)
+
+
+def check_some_text(stories):
+    """Raise ValueError unless there is text in a list of stories."""
+    check_texts(stories)
+    if not any(stories):
+        raise ValueError("no story text to score; give at least one story")
+
+
+def check_special_tokens(tokens):
+    """Raise ValueError unless tokens is a tuple or list of strings."""
+    if not isinstance(tokens, list | tuple) or not all(
+        isinstance(token, str) and token for token in tokens
+    ):
+        raise ValueError(
+            f"special_tokens must be a tuple of strings, not {show(tokens)}"
+        )
 
 
 def check_vocab_size(vocab_size, special_tokens):
-    """Return how many tokens are left for bytes and merges, at least 256."""
-    if not isinstance(special_tokens, list | tuple) or not all(
-        isinstance(token, str) and token for token in special_tokens
-    ):
-        raise ValueError(
-            "special_tokens must be a tuple of strings, not "
-            f"{show(special_tokens)}"
-        )
+    """Raise ValueError unless there is room for all bytes, and the rest."""
     check_integer("vocab_size", vocab_size)
     smallest = 256 + len(special_tokens)
     if vocab_size < smallest:
@@ -160,7 +233,6 @@ def check_vocab_size(vocab_size, special_tokens):
             f"vocab_size {vocab_size} is too small: 256 bytes and "
             f"{len(special_tokens)} special tokens need {smallest}"
         )
-    return vocab_size - len(special_tokens)
 
 
 def check_ranks(ranks):
@@ -183,7 +255,7 @@ def check_ranks(ranks):
 
 
 def check_token_ids(ids, vocab_size):
-    """Return ids as a list of int; ValueError for one that does not exist."""
+    """Raise ValueError unless ids is a list of ids that exist."""
     row = isinstance(ids, np.ndarray) and ids.ndim == 1
     if not row and not isinstance(ids, list | tuple | range):
         raise ValueError(f"ids must be a list of token ids, not {show(ids)}")
@@ -195,16 +267,16 @@ def check_token_ids(ids, vocab_size):
                 f"token id {show(i)} is outside the vocabulary of "
                 f"{vocab_size}; use the tokenizer it came from"
             )
-    return [int(i) for i in ids]
 
 
 def check_alphabet(characters):
-    """Return characters as a sorted list without repeats.
+    """Raise ValueError unless each of characters is a string of length 1.
 
-    Raises ValueError unless each is a string of length 1.
+    An iterator is refused as well: it can be read only once.
     """
     try:
-        found = list(characters)
+        again = iter(characters) is not characters
+        found = list(characters) if again else [None]
     except TypeError:
         found = [None]
     if any(not isinstance(c, str) or len(c) != 1 for c in found):
@@ -212,82 +284,17 @@ def check_alphabet(characters):
             "a vocabulary must be a text or a list of characters, not "
             f"{show(characters)}"
         )
-    return sorted(set(found))
 
 
 def check_characters(text, known):
     """Raise ValueError that names the first character not in known."""
-    if not isinstance(text, str):
-        raise ValueError(f"a text must be a string, not {show(text)}")
+    check_string(text)
     unknown = set(text) - set(known)
     if unknown:
         raise ValueError(
             f"character {min(unknown)!r} is not in this vocabulary; "
             "build the tokenizer from text that has it"
         )
-
-
-def mend(text):
-    """Undo UTF-8 that was read as Windows-1252, as in `â€œHello`.
-
-    Text of which any part cannot have come about so stays as it is.
-    """
-    if not re.search("[\xc2-\xf4]", text):
-        return text
-    try:
-        undefined = "\x81\x8d\x8f\x90\x9d"  # in Windows-1252
-        parts = re.split(f"([{undefined}])", text)
-        codecs = ["cp1252", "latin-1"]  # by turns
-        raw = [p.encode(codecs[i % 2]) for i, p in enumerate(parts)]
-        return b"".join(raw).decode("utf-8")
-    except UnicodeError:
-        return text
-
-
-def read_text(path):
-    """Read a text file; ValueError if it is not UTF-8."""
-    try:
-        return Path(path).read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{path} is not UTF-8 text (byte {error.start}); "
-            "convert it to UTF-8 first"
-        ) from None
-
-
-def read_ranks(path):
-    """Read a .tiktoken file into {bytes: id}; ValueError if it is none."""
-    ranks = {}
-    try:
-        for line in Path(path).read_text(encoding="ascii").splitlines():
-            token, rank = line.split()
-            ranks[base64.b64decode(token, validate=True)] = int(rank)
-    except ValueError:
-        raise ValueError(
-            f"{path} is not a .tiktoken file: line {len(ranks) + 1} must be "
-            "base64, a space, an id; use the file that a tokenizer saved"
-        ) from None
-    return ranks
-
-
-def write_ranks(ranks, path):
-    """Write a .tiktoken file: on each line base64, a space, the id."""
-    lines = [
-        f"{base64.b64encode(token).decode()} {rank}\n"
-        for token, rank in ranks.items()
-    ]
-    write_whole(path, "".join(lines))
-
-
-def read_characters(path):
-    """Read a JSON list of characters; ValueError if it is something else."""
-    try:
-        return check_alphabet(json.loads(Path(path).read_text("ascii")))
-    except ValueError:
-        raise ValueError(
-            f"{path} is not a JSON list of characters; use the file that a "
-            "tokenizer saved"
-        ) from None
 
 
 def check_tokenizer(tokenizer, config):
@@ -300,13 +307,29 @@ def check_tokenizer(tokenizer, config):
         )
 
 
+# stories and batches
+
+
 def check_split(stories, valid_fraction, seed):
-    """Raise ValueError for stories that are none, or a share that is none."""
+    """Raise ValueError unless stories can be split with nothing empty."""
     check_texts(stories)
     check_integer("seed", seed, 0)
-    check_number(
-        "valid_fraction", valid_fraction, lambda x: 0 <= x <= 1, "in [0, 1]"
-    )
+    check_number("valid_fraction", valid_fraction)
+    n = len(set(stories))
+    if not 0 < round(n * valid_fraction) < n:
+        raise ValueError(
+            f"{n} different stories cannot be split with "
+            f"valid_fraction = {valid_fraction}; both parts need one"
+        )
+
+
+def check_uint16(vocab_size):
+    """Raise ValueError for a vocabulary whose ids need more than 16 bits."""
+    if vocab_size > 2**16:
+        raise ValueError(
+            f"a vocabulary of {vocab_size} does not fit uint16; "
+            "use one of at most 65,536"
+        )
 
 
 def check_tokens(tokens, B=1, T=1, stories=False):
@@ -366,17 +389,10 @@ def check_settings(settings):
         check_integer(name, getattr(settings, name))
     for name in ("warmup", "seed"):
         check_integer(name, getattr(settings, name), 0)
-    for name, fits, words in (
-        ("lr", lambda x: 0 < x < math.inf, "positive"),
-        ("final", lambda x: 0 <= x <= 1, "in [0, 1]"),
-        ("weight_decay", lambda x: 0 <= x < math.inf, "0 or more"),
-        ("beta1", lambda x: 0 <= x < 1, "in [0, 1)"),
-        ("beta2", lambda x: 0 <= x < 1, "in [0, 1)"),
-        ("max_norm", lambda x: x > 0, "positive"),
-    ):
-        check_number(name, getattr(settings, name), fits, words)
-    check_choice("decay", settings.decay, ("cosine", "linear"))
-    check_choice("windows", settings.windows, ("anywhere", "stories"))
+    for name in ("lr", "final", "weight_decay", "beta1", "beta2", "max_norm"):
+        check_number(name, getattr(settings, name))
+    for name in ("decay", "windows"):
+        check_choice(name, getattr(settings, name))
 
 
 def check_memory(config, settings):
@@ -393,25 +409,6 @@ def check_memory(config, settings):
     check_room("this run", n_bytes)
 
 
-def check_room(what, n_bytes):
-    """Raise ValueError for what this machine cannot hold in its memory."""
-    memory = memory_size()
-    if n_bytes > memory:
-        raise ValueError(
-            f"{what} needs {brief(f'{n_bytes // 2**30:,}', 30)} GB of memory "
-            f"or more and the machine has {memory / 2**30:,.0f}; "
-            "choose something smaller"
-        )
-
-
-def memory_size():
-    """Return the bytes of memory in this machine, a limit where unknown."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):  # Windows
-        return 2**47  # what a process can address
-
-
 def check_same(hashes, name, found, what):
     """Note a fingerprint; ValueError if it was noted and was another."""
     wanted = hashes.setdefault(name, found)
@@ -425,9 +422,10 @@ def check_same(hashes, name, found, what):
 
 def check_data(run, tokens, valid_tokens):
     """Raise ValueError if a run goes on with other tokens than it had."""
+    hashes = run.notes.setdefault("hashes", {})
     for name, array in (("tokens", tokens), ("valid_tokens", valid_tokens)):
         found = fingerprint({name: np.asarray(array)})
-        check_same(run.hashes, name, found, f"the array {name}")
+        check_same(hashes, name, found, f"the array {name}")
 
 
 def check_finite(run, loss, norm=0.0, grads=None):
@@ -439,7 +437,8 @@ def check_finite(run, loss, norm=0.0, grads=None):
     """
     if math.isfinite(loss) and math.isfinite(norm):
         return
-    named, where = named_arrays(grads or {}), ""
+    where = ""
+    named = named_arrays(grads or {})
     for name in named_arrays(run.params):
         if name in named and not has_norm(named[name]):
             where = f" and the gradient of {name} is NaN or too large"
@@ -467,7 +466,8 @@ def check_arrays(run, arrays):
 
 def last_good(run):
     """Say where to go back to."""
-    return f"go back to {run.saved}" if run.saved else "start again"
+    saved = run.notes.get("saved")
+    return f"go back to {saved}" if saved else "start again"
 
 
 def check_about(run):
@@ -476,11 +476,11 @@ def check_about(run):
     for row in run.log:
         check_integer("step of a row", row["step"])
         for name in ("train_loss", "valid_loss", "grad_norm", "seconds"):
-            check_number(name, row[name], math.isfinite, "a finite number")
-    for loss, norm in run.recent:
-        check_number("loss", loss, math.isfinite, "a finite number")
-        check_number("norm", norm, math.isfinite, "a finite number")
-    for found in run.hashes.values():
+            check_number(name, row[name], FINITE)
+    for loss, norm in run.notes["recent"]:
+        check_number("loss", loss, FINITE)
+        check_number("norm", norm, FINITE)
+    for found in run.notes["hashes"].values():
         check_text(found)
 
 
@@ -505,25 +505,15 @@ def check_fit(path, name, loaded, array):
 
 def check_sampling(temperature=1.0, top_k=None, top_p=None, min_p=None):
     """Raise ValueError, in one sentence, for a setting out of its range."""
-    for name, value, fits, words in (
-        ("temperature", temperature, lambda x: 0 <= x < math.inf, "0 or more"),
-        ("top_k", top_k, lambda x: x >= 1 and x % 1 == 0, "an integer >= 1"),
-        ("top_p", top_p, lambda x: 0 < x <= 1, "above 0 and at most 1"),
-        ("min_p", min_p, lambda x: 0 <= x <= 1, "between 0 and 1"),
-    ):
-        if value is not None or name == "temperature":
-            check_number(name, value, fits, words)
-
-
-def check_penalty(penalty):
-    """Raise ValueError unless a repetition penalty is positive."""
-    check_number(
-        "repetition_penalty", penalty, lambda x: 0 < x < math.inf, "positive"
-    )
+    check_number("temperature", temperature)
+    filters = {"top_k": top_k, "top_p": top_p, "min_p": min_p}
+    for name, value in filters.items():
+        if value is not None:
+            check_number(name, value)
 
 
 def check_logits(logits):
-    """Return logits as a vector (V,) in float64; ValueError if it is none."""
+    """Raise ValueError unless logits is a row (V,) with a highest number."""
     try:
         row = np.asarray(logits, np.float64)
     except (TypeError, ValueError, OverflowError):  # text, ragged, huge
@@ -537,7 +527,6 @@ def check_logits(logits):
             "the logits hold NaN or infinity: the model has diverged; "
             "use an older checkpoint"
         )
-    return row
 
 
 def check_prompt(ids, config, n_tokens=0):
@@ -546,7 +535,7 @@ def check_prompt(ids, config, n_tokens=0):
     n_tokens, how many are to follow, must be an integer.
     """
     check_integer("n_tokens", n_tokens, 0)
-    ids = check_token_ids(ids, config.vocab_size)
+    check_token_ids(ids, config.vocab_size)
     if len(ids) == 0:
         raise ValueError(
             "the prompt is empty; begin with at least one token, such as "
@@ -559,14 +548,24 @@ def check_prompt(ids, config, n_tokens=0):
         )
 
 
-def check_prompts(prompts, config):
+def check_prompts(prompts, config, n_tokens=0):
     """Raise ValueError unless prompts is a list of prompts, at least one."""
+    check_integer("n_tokens", n_tokens, 0)
     if not isinstance(prompts, list | tuple) or not prompts:
         raise ValueError(
             f"prompts must be a list of at least one, not {show(prompts)}"
         )
     for prompt in prompts:
         check_prompt(prompt, config)
+
+
+def check_space(length, config):
+    """Raise ValueError for more tokens than a KV cache has room for."""
+    if length > config.max_seq_len:
+        raise ValueError(
+            f"{length} tokens are more than max_seq_len = "
+            f"{config.max_seq_len}; use a shorter prompt"
+        )
 
 
 def check_beams(n_beams, config):

@@ -1,4 +1,4 @@
-"""Walk the nested dicts that hold parameters and gradients.
+"""Walk the nested dicts that hold parameters, gradients and caches.
 
 Support code, not built in a lesson: a tree is a dict or list of trees, or a
 NumPy array. Arrays are named by their path, such as "blocks.0.norm1.weight".
@@ -19,6 +19,11 @@ def named_arrays(tree, prefix=""):
     return named
 
 
+def zeros_like(named):
+    """Return zeros of the same shapes and dtypes under the same names."""
+    return {name: np.zeros_like(array) for name, array in named.items()}
+
+
 def map_arrays(function, tree):
     """Return a tree of the same form with function applied to each array."""
     if isinstance(tree, dict):
@@ -26,6 +31,15 @@ def map_arrays(function, tree):
     if isinstance(tree, list):
         return [map_arrays(function, part) for part in tree]
     return function(tree)
+
+
+def attention_weights(cache):
+    """Return the weights (n_layers, B, H, T, T) in language_model's cache."""
+    layers = []
+    for block in cache["blocks"]:
+        q, k, v, weights, scale = block["attention"]["sublayer"]["heads"]
+        layers.append(weights)
+    return np.array(layers)
 
 
 def flat_like(tree):

@@ -4,14 +4,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.ticker import LogLocator, MaxNLocator
 
+from helpers.runs.params import attention_weights as attention_weights
+
 STYLES = ["-", "--", ":", "-."]
-
-
-def attention_weights(cache):
-    """Return the weights (n_layers, B, H, T, T) in language_model's cache."""
-    _, block_caches, _, _ = cache
-    attention_caches = [sublayer for (_, _, sublayer, _), _ in block_caches]
-    return np.array([weights for _, (*_, weights, _), *_ in attention_caches])
 
 
 def plot_attention(weights, labels=None, titles=None):

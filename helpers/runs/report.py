@@ -8,6 +8,7 @@ them is typed by hand.
 
 import hashlib
 import json
+import math
 import re
 import statistics
 import time
@@ -21,17 +22,21 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from helpers.generation import generate, generate_batch
-from helpers.language_model import count_params, language_model, log_softmax
+from helpers.language_model import count_params, language_model
+from helpers.runs.checkpoints import load_run
 from helpers.runs.files import whole_file, write_whole
 from helpers.runs.plots import attention_weights, plot_attention, plot_losses
-from helpers.runs.speed import keep_freed_memory, sgemm_peak
+from helpers.runs.scoring import token_nats
+from helpers.runs.speed import (
+    batch_loss_and_grads,
+    keep_freed_memory,
+    sgemm_peak,
+)
 from helpers.scale import step_flops
 from helpers.tinystories import load_stories
 from helpers.training import (
     bits_per_byte,
-    load_run,
     start_run,
-    story_windows,
     train_step,
 )
 
@@ -101,24 +106,12 @@ def bits_by_kind(stories, run, tokenizer):
     for story in stories:
         ids = [end, *tokenizer.encode(story), end]
         texts = [tokenizer.decode([i]) for i in ids]
-        bits = story_bits(ids, run.params, run.config)
+        bits = token_nats(ids, run.params, run.config) / math.log(2)
         for place in range(1, len(ids)):
             entry = sums[kind_of(place, ids, texts, end)]
             entry[0] += 1
             entry[1] += float(bits[place - 1])
     return dict(sums)
-
-
-def story_bits(ids, params, config):
-    """Return the bits each token after the first costs, (len(ids) - 1,)."""
-    bits = []
-    for window, targets in story_windows(ids, config.max_seq_len):
-        logits, _ = language_model(window[None], params, config)
-        keep = targets >= 0
-        log_probs = log_softmax(logits[0, keep].astype(np.float64))
-        rows = np.arange(len(log_probs))
-        bits.append(-log_probs[rows, targets[keep]] / np.log(2))
-    return np.concatenate(bits)
 
 
 def kind_of(place, ids, texts, end):
@@ -214,7 +207,7 @@ def measure_speed(run, seconds=20):
     while len(times) < 3 or time.perf_counter() - began < seconds:
         peaks.append(sgemm_peak())
         start = time.perf_counter()
-        train_step(fresh, *batch)
+        train_step(fresh, *batch, gradient=batch_loss_and_grads)
         times.append(time.perf_counter() - start)
     return {
         "seconds_per_step": statistics.median(times),

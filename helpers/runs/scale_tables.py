@@ -1,4 +1,4 @@
-"""Measure what appendix A3 shows.
+"""Measure what appendix A3 shows: how a step grows, what messages cost.
 
 Support code. `python -m helpers.runs.scale_tables [growth] [mpi]` writes
 data/experiments/A3_*.csv, in about five minutes, best on a machine that does
@@ -16,13 +16,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from helpers import DATA
 from helpers.language_model import PRESETS, init_params, loss_and_grads
-from helpers.runs.files import brief, read_table, write_table
+from helpers.runs.files import brief
 from helpers.runs.params import named_arrays
 from helpers.runs.speed import keep_freed_memory, one_blas_thread
+from helpers.runs.tables import FOLDER, write_rows
 
-FOLDER = DATA / "experiments"
 BASE = {"T": 128, "d_model": 128, "n_layers": 2, "vocab_size": 4096, "B": 4}
 GROWTH = {
     "T": (64, 128, 256, 512, 1024),
@@ -36,13 +35,8 @@ BYTES = [4 * 4**i for i in range(12)]  # 4 B to 16 MiB
 
 def write(name, rows):
     """Write rows, dicts with the same keys, to data/experiments/name.csv."""
-    write_table(FOLDER / f"{name}.csv", rows)
+    write_rows(FOLDER / f"{name}.csv", rows)
     print(f"{name}.csv: {len(rows)} rows")
-
-
-def read(name):
-    """Return the rows of data/experiments/name.csv, numbers as floats."""
-    return read_table(FOLDER / f"{name}.csv")
 
 
 # how a step grows
@@ -63,7 +57,8 @@ def model(T, d_model, n_layers, vocab_size):
 
 def problem(B, T, **sizes):
     """Return the arguments of loss_and_grads for one batch."""
-    config, rng = model(T, **sizes), np.random.default_rng(0)
+    config = model(T, **sizes)
+    rng = np.random.default_rng(0)
     ids = rng.integers(0, config.vocab_size, (B, T))
     return ids, ids, init_params(config, rng), config
 
@@ -93,17 +88,13 @@ def growth(rounds=10):
                 began = time.perf_counter()
                 loss_and_grads(*arguments)
                 times[name, value].append(time.perf_counter() - began)
-        rows = [
-            {
-                "size": name,
-                "value": value,
-                "seconds": f"{min(times[name, value]):.4g}",
-                "peak_bytes": peak_bytes(
-                    loss_and_grads, *problem(**BASE | {name: value})
-                ),
-            }
-            for name, value in cases
-        ]
+        rows = []
+        for name, value in cases:
+            arguments = problem(**BASE | {name: value})
+            row = {"size": name, "value": value}
+            row["seconds"] = f"{min(times[name, value]):.4g}"
+            row["peak_bytes"] = peak_bytes(loss_and_grads, *arguments)
+            rows.append(row)
     write("A3_growth", rows)
 
 
@@ -124,13 +115,16 @@ def rank_program(work, n):
 def time_steps(MPI, B, steps=10):
     """Return the seconds of steps on B sequences: three parts of each."""
     from helpers.runs.distributed import Team
-    from helpers.training import TrainSettings, make_optimizer
+    from helpers.training import AdamW
 
-    team, clock = Team(MPI.COMM_WORLD), time.perf_counter
+    clock = time.perf_counter
+    team = Team(MPI.COMM_WORLD)
     team.workers = 1
     ids, targets, params, config = problem(**BASE | {"B": B})
-    optimizer = make_optimizer(params, TrainSettings())
-    real, waited, found = team.sum_up, [], []
+    optimizer = AdamW(params, 0.1, lr=2e-3, betas=(0.9, 0.95))
+    real = team.sum_up
+    waited = []
+    found = []
 
     def timed(vector):
         began = clock()
@@ -141,7 +135,7 @@ def time_steps(MPI, B, steps=10):
     for _ in range(steps + 2):
         team.comm.Barrier()
         began = clock()
-        _, grads = team.loss_and_grads(ids, targets, params, config)
+        _, grads = team.gradient(ids, targets, params, config)
         between = clock()
         optimizer.step(grads)
         update = clock() - between
@@ -157,16 +151,19 @@ def find_losses(MPI, steps):
     settings = TrainSettings(steps=steps, warmup=5)
     sizes = {"T": 64, "d_model": 64, "n_layers": 2, "vocab_size": 512}
     run = start_run(replace(model(**sizes), dropout=0.1), settings)
-    team, found = Team(MPI.COMM_WORLD), []
+    team = Team(MPI.COMM_WORLD)
+    found = []
     for _ in range(steps):
         ids, targets = run.rng.integers(0, 512, (2, 16, 64))
-        found.append(train_step(run, ids, targets, team)[0])
+        loss, _ = train_step(run, ids, targets, gradient=team.gradient)
+        found.append(loss)
     return found
 
 
 def time_reduce(MPI, n_bytes, repeats=30):
     """Return the seconds of all-reduces of n_bytes of float32."""
-    vector, found = np.zeros(n_bytes // 4, np.float32), []
+    vector = np.zeros(n_bytes // 4, np.float32)
+    found = []
     for _ in range(repeats + 3):
         MPI.COMM_WORLD.Barrier()
         began = time.perf_counter()
@@ -199,31 +196,23 @@ def mpi(rounds=8):
     cases += [("weak", N, 8 * N) for N in (1, 2, 4)]
     found = {case: [] for case in cases}
     for _ in range(rounds):
-        for case in cases:
-            found[case] += ask(case[1], "step", case[2])
-    n_bytes = 4 * sum(
-        a.size for a in named_arrays(problem(**BASE)[2]).values()
-    )
+        for kind, N, B in cases:
+            found[kind, N, B] += ask(N, "step", B)
+    params = problem(**BASE)[2]
+    n_bytes = 4 * sum(a.size for a in named_arrays(params).values())
     names = ("gradient", "all_reduce", "update")
-    write(
-        "A3_mpi",
-        [
-            {"scaling": kind, "ranks": N, "B": B, "gradient_bytes": n_bytes}
-            | {
-                name: f"{seconds:.4g}"
-                for name, seconds in zip(names, min(found[case], key=sum))
-            }
-            for case in cases
-            for kind, N, B in [case]
-        ],
-    )
-    write(
-        "A3_all_reduce",
-        [
-            {"bytes": n, "seconds": f"{min(ask(2, 'reduce', n)):.4g}"}
-            for n in BYTES
-        ],
-    )
+    rows = []
+    for kind, N, B in cases:
+        shortest = min(found[kind, N, B], key=sum)
+        row = {"scaling": kind, "ranks": N, "B": B, "gradient_bytes": n_bytes}
+        row |= {name: f"{s:.4g}" for name, s in zip(names, shortest)}
+        rows.append(row)
+    write("A3_mpi", rows)
+    rows = []
+    for n in BYTES:
+        seconds = min(ask(2, "reduce", n))
+        rows.append({"bytes": n, "seconds": f"{seconds:.4g}"})
+    write("A3_all_reduce", rows)
 
 
 if __name__ == "__main__":

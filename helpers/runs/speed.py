@@ -1,6 +1,7 @@
 """The same loss and gradients, sooner: every core, and memory that is kept.
 
-Support code; lesson 06 runs the check of lesson 04 on it once more.
+Support code. The functions are those of the lessons, on a few sequences at a
+time.
 """
 
 import contextlib
@@ -33,7 +34,7 @@ def batch_loss_and_grads(
     rng=None,
     size=None,
     workers=None,
-    share=(0, 1),
+    share=slice(None),
 ):
     """Do what loss_and_grads does, in micro-batches on every core.
 
@@ -41,8 +42,8 @@ def batch_loss_and_grads(
     processor's cache, and NumPy lets other threads run while it computes.
     The parts are added in their order, so the result does not depend on the
     number of workers.
-    The gradients are views of one flat vector. share (i, n): of n processes
-    that see the same batch this is number i, and does its part of the sum.
+    The gradients are views of one flat vector. Of several processes that see
+    the same batch each adds up a share of the micro-batches.
     """
     check_batch(ids, targets, config)
     n_targets = int((targets != -100).sum())
@@ -52,8 +53,6 @@ def batch_loss_and_grads(
     if rng is not None:  # one generator each, for dropout
         seeds = rng.integers(2**63, size=len(rngs))
         rngs = [np.random.default_rng(seed) for seed in seeds]
-    i, n = share
-    mine = slice(len(starts) * i // n, len(starts) * (i + 1) // n)
 
     def work(start, rng):
         part = ids[start : start + size], targets[start : start + size]
@@ -62,18 +61,10 @@ def batch_loss_and_grads(
 
     loss, (_, grads) = 0.0, flat_like(params)
     with one_blas_thread(), ThreadPoolExecutor(workers or cores()) as pool:
-        for more, part in pool.map(work, starts[mine], rngs[mine]):
+        for more, part in pool.map(work, starts[share], rngs[share]):
             loss += more
             add_arrays(grads, part)
     return loss, grads
-
-
-class Alone:
-    """One process that trains by itself; distributed.py has the team."""
-
-    rank, size = 0, 1
-    loss_and_grads = staticmethod(batch_loss_and_grads)
-    agree = staticmethod(bool)  # a list is true once something is in it
 
 
 def micro_loss_and_grads(ids, targets, params, config, rng, n_targets):
@@ -127,7 +118,12 @@ def _controller():
     return ThreadpoolController()
 
 
-_lock, _users, _limit = threading.Lock(), [], contextlib.ExitStack()
+class Users:
+    """Count who is in one_blas_thread: the first limits, the last frees."""
+
+    lock = threading.Lock()
+    inside = 0
+    limit = contextlib.ExitStack()
 
 
 @contextlib.contextmanager
@@ -137,18 +133,18 @@ def one_blas_thread():
     The number belongs to the process. If several are inside at a time, the
     last to leave puts back what the first found.
     """
-    with _lock:
-        if not _users:
+    with Users.lock:
+        if Users.inside == 0:
             limit = _controller().limit(limits=1, user_api="blas")
-            _limit.enter_context(limit)
-        _users.append(threading.get_ident())
+            Users.limit.enter_context(limit)
+        Users.inside += 1
     try:
         yield
     finally:
-        with _lock:
-            _users.pop()
-            if not _users:
-                _limit.close()
+        with Users.lock:
+            Users.inside -= 1
+            if Users.inside == 0:
+                Users.limit.close()
 
 
 def keep_freed_memory():

@@ -1,0 +1,301 @@
+"""The operations of the lessons once more, as PyTorch has them.
+
+Support code: what check_backward compares with. Names, arguments and trees
+of parameters are those of the lessons, with tensors in place of arrays.
+PyTorch keeps a weight as (out, in) and ours are (in, out), hence the `.T`.
+"""
+
+import importlib
+import math
+
+
+class _WhenNeeded:
+    """Load PyTorch, which takes two seconds, when a check first calls it."""
+
+    def __getattr__(self, name):
+        return getattr(importlib.import_module("torch"), name)
+
+
+torch = _WhenNeeded()
+
+
+# lesson 01
+
+
+def linear(x, weight, bias=None):
+    """Call torch.nn.functional.linear."""
+    return torch.nn.functional.linear(x, weight.T, bias)
+
+
+def softmax(x):
+    """Call torch.softmax over the last axis."""
+    return torch.softmax(x, dim=-1)
+
+
+def scaled_dot_product_attention(q, k, v, mask=None):
+    """Call torch.nn.functional.scaled_dot_product_attention."""
+    attend = torch.nn.functional.scaled_dot_product_attention
+    return attend(q, k, v, attn_mask=mask)
+
+
+def multi_query_attention(q, k, v):
+    """Call that with enable_gqa: one k and v serve all heads of q."""
+    attend = torch.nn.functional.scaled_dot_product_attention
+    return attend(q, k, v, enable_gqa=True)
+
+
+def split_heads(x, n_heads):
+    """Call torch's unflatten and transpose."""
+    return x.unflatten(-1, (n_heads, -1)).transpose(1, 2)
+
+
+def merge_heads(x):
+    """Call torch's transpose and flatten."""
+    return x.transpose(1, 2).flatten(2)
+
+
+def multi_head_attention(x, params, n_heads, mask=None):
+    """Call torch.nn.functional.multi_head_attention_forward.
+
+    It wants positions first, and masks with True = may not attend.
+    """
+    B, T, C = x.shape
+    if mask is not None:
+        mask = ~mask.expand(B, n_heads, T, T).reshape(-1, T, T)
+    x = x.transpose(0, 1)  # (T, B, C)
+    attended, _ = torch.nn.functional.multi_head_attention_forward(
+        query=x,
+        key=x,
+        value=x,
+        embed_dim_to_check=C,
+        num_heads=n_heads,
+        in_proj_weight=params["qkv"]["weight"].T,
+        in_proj_bias=params["qkv"].get("bias"),
+        bias_k=None,
+        bias_v=None,
+        add_zero_attn=False,
+        dropout_p=0.0,
+        out_proj_weight=params["out"]["weight"].T,
+        out_proj_bias=params["out"].get("bias"),
+        need_weights=False,
+        attn_mask=mask,
+    )
+    return attended.transpose(0, 1)
+
+
+# lesson 02
+
+
+def embedding(ids, weight):
+    """Call torch.nn.functional.embedding."""
+    return torch.nn.functional.embedding(ids, weight)
+
+
+def learned_positions(x, weight):
+    """Add torch.nn.functional.embedding of the positions 0, 1, 2, ..."""
+    return x + embedding(torch.arange(x.shape[-2]), weight)
+
+
+def sinusoidal_positions(T, C):
+    """Compute section 3.5 of Vaswani et al. 2017, one number at a time."""
+    table = torch.empty(T, C, dtype=torch.float64)
+    for position in range(T):
+        for column in range(C):
+            even = column - column % 2
+            wave = math.cos if column % 2 else math.sin
+            angle = position / 10000 ** (even / C)
+            table[position, column] = wave(angle)
+    return table
+
+
+# lesson 03
+
+
+def layer_norm(x, weight, bias, eps=1e-5):
+    """Call torch.nn.functional.layer_norm."""
+    return torch.nn.functional.layer_norm(x, weight.shape, weight, bias, eps)
+
+
+def rms_norm(x, weight):
+    """Call torch.nn.functional.rms_norm."""
+    return torch.nn.functional.rms_norm(x, weight.shape, weight, eps=1e-5)
+
+
+def relu(x):
+    """Call torch.relu."""
+    return torch.relu(x)
+
+
+def gelu(x):
+    """Call torch.nn.functional.gelu in its tanh form."""
+    return torch.nn.functional.gelu(x, approximate="tanh")
+
+
+def silu(x):
+    """Call torch.nn.functional.silu."""
+    return torch.nn.functional.silu(x)
+
+
+ACTIVATIONS = {"gelu": gelu, "relu": relu}
+
+
+def dropout(x, p, rng):
+    """Multiply by 0 or 1 / (1 - p), drawn as in our dropout.
+
+    torch.nn.functional.dropout would draw other numbers.
+    """
+    if rng is None or p == 0.0:
+        return x
+    keep = torch.tensor(rng.random(tuple(x.shape), dtype="float32") >= p)
+    return x * keep / (1 - p)
+
+
+def feed_forward(x, params, activation):
+    """Call torch's linear, its activation, and linear again."""
+    hidden = ACTIVATIONS[activation](linear(x, **params["up"]))
+    return linear(hidden, **params["down"])
+
+
+def gated(x, params):
+    """Gate one of torch's linear maps by the gelu of another."""
+    gate = gelu(linear(x, **params["gate"]))
+    return linear(gate * linear(x, **params["up"]), **params["down"])
+
+
+def residual(x, sublayer, norm_params, config, rng=None):
+    """Add what a function of tensors returns, and call torch's layer_norm."""
+    if config.norm == "pre":
+        h = sublayer(layer_norm(x, **norm_params))
+        return x + dropout(h, config.dropout, rng)
+    h = dropout(sublayer(x), config.dropout, rng)
+    return layer_norm(x + h, **norm_params)
+
+
+def transformer_block(x, params, config, mask=None, rng=None):
+    """Put a block together from the functions above, dropout included."""
+
+    def attend(h):
+        return multi_head_attention(
+            h, params["attention"], config.n_heads, mask
+        )
+
+    def feed(h):
+        return feed_forward(h, params["feed_forward"], config.activation)
+
+    x = residual(x, attend, params["norm1"], config, rng)
+    return residual(x, feed, params["norm2"], config, rng)
+
+
+def encoder_layer(x, params, config, mask=None):
+    """Call torch.nn.TransformerEncoderLayer with our parameters.
+
+    It shares nothing with transformer_block above, and has no dropout.
+    """
+    layer = torch.nn.TransformerEncoderLayer(
+        d_model=x.shape[-1],
+        nhead=config.n_heads,
+        dim_feedforward=params["feed_forward"]["up"]["weight"].shape[1],
+        dropout=0.0,
+        activation=ACTIVATIONS[config.activation],
+        norm_first=config.norm == "pre",
+        batch_first=True,
+        dtype=x.dtype,
+    )
+    tensors = encoder_layer_tensors(params)
+    inputs = {"src_mask": None if mask is None else ~mask}
+    return torch.func.functional_call(layer, tensors, (x,), inputs)
+
+
+def encoder_layer_tensors(params):
+    """Return the parameters of a block under the names torch gives them.
+
+    torch has a bias on all linear maps or on none: one we lack is zero.
+    """
+    linears = {
+        "self_attn.in_proj_": params["attention"]["qkv"],
+        "self_attn.out_proj.": params["attention"]["out"],
+        "linear1.": params["feed_forward"]["up"],
+        "linear2.": params["feed_forward"]["down"],
+    }
+    tensors = {}
+    for name, ours in linears.items():
+        weight = ours["weight"].T
+        tensors[f"{name}weight"] = weight
+        tensors[f"{name}bias"] = ours.get(
+            "bias", weight.new_zeros(len(weight))
+        )
+    for norm in ("norm1", "norm2"):
+        for key, tensor in params[norm].items():
+            tensors[f"{norm}.{key}"] = tensor
+    return tensors
+
+
+# lesson 04
+
+
+def embed(ids, params, config, rng=None):
+    """Add torch's embedding and positions of either kind, then dropout."""
+    x = embedding(ids, **params["token_embedding"])
+    if config.positions == "learned":
+        x = learned_positions(x, **params["position_embedding"])
+    else:
+        x = x + sinusoidal_positions(x.shape[-2], x.shape[-1])
+    return dropout(x, config.dropout, rng)
+
+
+def head(x, params):
+    """Call torch's linear with the head's matrix or the tied one."""
+    if "head" in params:
+        return linear(x, **params["head"])
+    return linear(x, params["token_embedding"]["weight"].T)
+
+
+def causal(T):
+    """Return torch's lower triangle of True, (T, T)."""
+    return torch.ones(T, T, dtype=torch.bool).tril()
+
+
+def language_model(ids, params, config, mask=None, rng=None):
+    """Put any model together from the functions above."""
+    if mask is None:
+        mask = causal(ids.shape[1])
+    x = embed(ids, params, config, rng)
+    for block in params["blocks"]:
+        x = transformer_block(x, block, config, mask, rng)
+    if config.norm == "pre":
+        x = layer_norm(x, **params["final_norm"])
+    return head(x, params)
+
+
+def gpt2(ids, params, config):
+    """Stack torch.nn.TransformerEncoderLayer between a table and a norm.
+
+    GPT-2 is pre-norm, with GELU, learned positions and a tied head. It
+    shares nothing with language_model. Source: Radford et al. 2019.
+    """
+    table = params["token_embedding"]["weight"]
+    x = table[ids] + params["position_embedding"]["weight"][: ids.shape[1]]
+    for block in params["blocks"]:
+        x = encoder_layer(x, block, config, causal(ids.shape[1]))
+    return layer_norm(x, **params["final_norm"]) @ table.T
+
+
+def cross_entropy(logits, targets, ignore_index=-100):
+    """Call torch.nn.functional.cross_entropy."""
+    rows = logits.flatten(0, -2)  # (R, V)
+    return torch.nn.functional.cross_entropy(
+        rows, targets.flatten(), ignore_index=ignore_index
+    )
+
+
+def smooth(logits, targets, epsilon):
+    """Call torch.nn.functional.cross_entropy with label_smoothing."""
+    return torch.nn.functional.cross_entropy(
+        logits, targets, label_smoothing=epsilon
+    )
+
+
+def loss(ids, targets, params, config, rng=None):
+    """Call cross_entropy on what language_model returns."""
+    logits = language_model(ids, params, config, rng=rng)
+    return cross_entropy(logits, targets)

@@ -1,0 +1,147 @@
+"""Save a run so that no accident loses it, and read it back.
+
+Support code. The checkpoint of lesson 06, and what a product adds: checks of
+all that is read and written, a checksum, the checkpoint before, the tokenizer,
+the settings in plain text, fingerprints of the data.
+"""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from helpers.language_model import ModelConfig
+from helpers.runs.files import (
+    brief,
+    read_arrays,
+    read_newest,
+    text_fingerprint,
+    write_arrays,
+    write_whole,
+)
+from helpers.runs.guards import (
+    check_about,
+    check_arrays,
+    check_fit,
+    check_same,
+    check_tokenizer,
+)
+from helpers.runs.tables import write_rows
+from helpers.tinystories import BPETokenizer
+from helpers.training import TrainSettings, run_arrays, start_run
+
+CHECKPOINTS = ("checkpoint.npz", "checkpoint-before.npz")  # newest first
+TOKENIZER = "tokenizer.tiktoken"
+
+
+def describe_run(run):
+    """Return what is not an array in a run, ready for JSON."""
+    return {
+        "config": asdict(run.config),
+        "settings": asdict(run.settings),
+        "step": run.step,
+        "rng": run.rng.bit_generator.state,
+        "log": run.log,
+        "recent": run.notes.get("recent", []),
+        "hashes": run.notes.get("hashes", {}),
+    }
+
+
+def make_run(about):
+    """Return the run that describe_run described, but for its arrays."""
+    config = ModelConfig(**about["config"])
+    run = start_run(config, TrainSettings(**about["settings"]))
+    run.rng.bit_generator.state = about["rng"]
+    run.step = about["step"]
+    run.log = about["log"]
+    run.notes = {key: about[key] for key in ("recent", "hashes")}
+    check_about(run)
+    return run
+
+
+def filed_arrays(run):
+    """Return {"params/blocks.0...": array}, under the names in a file."""
+    arrays = run_arrays(run).items()
+    return {name.replace(".", "/", 1): array for name, array in arrays}
+
+
+def write_checkpoint(path, run, dtype=np.float32, optimizer=True, before=None):
+    """Write a run to one .npz file, whole or not at all.
+
+    The checkpoint that stood there moves to the path before, if one is
+    given. dtype float16 and optimizer=False make a small file to generate
+    from. Raises OSError, or ValueError if the run has diverged.
+    """
+    arrays = {
+        name: array.astype(dtype)
+        for name, array in filed_arrays(run).items()
+        if optimizer or name.startswith("params/")
+    }
+    check_arrays(run, arrays)
+    arrays["about"] = np.array(json.dumps(describe_run(run)))
+    write_arrays(path, arrays, before)
+    run.notes["saved"] = f"{path} (step {run.step})"
+
+
+def read_checkpoint(path, before=None):
+    """Read what write_checkpoint wrote and return the run.
+
+    Takes the file before, and says so, if path is missing or damaged. Raises
+    FileNotFoundError, or ValueError if there is no whole one that fits.
+    """
+    return read_newest(read_run, path, before)
+
+
+def read_run(path):
+    """Return the run of one checkpoint; raise as read_checkpoint does."""
+    arrays = read_arrays(path)
+    try:
+        run = make_run(json.loads(str(arrays["about"])))
+    except Exception as error:  # what is missing or odd can raise anything
+        raise ValueError(
+            f"{path} does not describe a run ({brief(error)}); use an older "
+            "one"
+        ) from None
+    trained = any(name.startswith("mean/") for name in arrays)
+    for name, array in filed_arrays(run).items():
+        if trained or name.startswith("params/"):
+            check_fit(path, name, arrays.get(name), array)
+            array[:] = arrays[name]
+    run.optimizer.state["step"] = run.step if trained else 0
+    run.notes["saved"] = f"{path} (step {run.step})"
+    return run
+
+
+def save_run(folder, run, tokenizer=None, **options):
+    """Write the tokenizer, config.json, log.csv and checkpoint.npz.
+
+    The checkpoint before this one stays as checkpoint-before.npz. The newest
+    comes last: once it is there, all that belongs to it is. options are
+    write_checkpoint's.
+    """
+    folder = Path(folder)
+    if tokenizer is not None:
+        tokenizer.save(folder / TOKENIZER)
+        hashes = run.notes.setdefault("hashes", {})
+        hashes["tokenizer"] = text_fingerprint(folder / TOKENIZER)
+    about = describe_run(run)
+    text = json.dumps({k: about[k] for k in ("config", "settings")}, indent=2)
+    write_whole(folder / "config.json", text + "\n")
+    write_rows(folder / "log.csv", run.log)
+    newest, before = (folder / name for name in CHECKPOINTS)
+    write_checkpoint(newest, run, before=before, **options)
+
+
+def load_run(folder):
+    """Return the run and the tokenizer that save_run wrote to a folder.
+
+    Raises OSError, or ValueError if they do not belong together.
+    """
+    newest, before = (Path(folder) / name for name in CHECKPOINTS)
+    run = read_checkpoint(newest, before)
+    path = Path(folder) / TOKENIZER
+    tokenizer = BPETokenizer.load(path)
+    check_tokenizer(tokenizer, run.config)
+    check_same(run.notes["hashes"], "tokenizer", text_fingerprint(path), path)
+    return run, tokenizer

@@ -1,0 +1,116 @@
+"""Read and write the files of lesson 05: stories, ranks, characters, tokens.
+
+Support code, not built in a lesson. What is damaged raises ValueError, in
+one sentence; what is written is whole or not there at all.
+"""
+
+import base64
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+
+from helpers.runs.files import whole_file, write_whole
+from helpers.runs.guards import check_alphabet
+
+
+def read_parts(path, separator):
+    """Read a text file; return what stands between separators, stripped.
+
+    Empty parts are left out. Raises ValueError for a file that is not UTF-8
+    or holds nothing else.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path} is not UTF-8 text (byte {error.start}); "
+            "convert it to UTF-8 first"
+        ) from None
+    parts = [part.strip() for part in text.split(separator)]
+    if not any(parts):
+        raise ValueError(f"{path} holds no story; choose another file")
+    return [part for part in parts if part]
+
+
+def mend(text):
+    """Undo UTF-8 that was read as Windows-1252, as in `â€œHello`.
+
+    Text of which any part cannot have come about so stays as it is.
+    """
+    if not re.search("[\xc2-\xf4]", text):
+        return text
+    try:
+        undefined = "\x81\x8d\x8f\x90\x9d"  # in Windows-1252
+        parts = re.split(f"([{undefined}])", text)
+        codecs = ["cp1252", "latin-1"]  # by turns
+        raw = [p.encode(codecs[i % 2]) for i, p in enumerate(parts)]
+        return b"".join(raw).decode("utf-8")
+    except UnicodeError:
+        return text
+
+
+def read_ranks(path):
+    """Read a .tiktoken file into {bytes: id}; ValueError if it is none."""
+    ranks = {}
+    try:
+        for line in Path(path).read_text(encoding="ascii").splitlines():
+            token, rank = line.split()
+            ranks[base64.b64decode(token, validate=True)] = int(rank)
+    except ValueError:
+        raise ValueError(
+            f"{path} is not a .tiktoken file: line {len(ranks) + 1} must be "
+            "base64, a space, an id; use the file that a tokenizer saved"
+        ) from None
+    return ranks
+
+
+def write_ranks(path, ranks):
+    """Write a .tiktoken file: on each line base64, a space, the id."""
+    lines = [
+        f"{base64.b64encode(token).decode()} {rank}\n"
+        for token, rank in ranks.items()
+    ]
+    write_whole(path, "".join(lines))
+
+
+def gpt2_ranks():
+    """Return the 50,256 ranks of GPT-2.
+
+    tiktoken downloads them once and keeps them in a cache. Raises OSError
+    without network and cache.
+    """
+    from tiktoken_ext.openai_public import gpt2
+
+    try:
+        return gpt2()["mergeable_ranks"]
+    except OSError:
+        raise OSError(
+            "GPT-2's vocabulary is neither in tiktoken's cache nor can it be "
+            "downloaded; connect once, or use train_bpe"
+        ) from None
+
+
+def read_characters(path):
+    """Read a JSON list of characters; ValueError if it is something else."""
+    try:
+        characters = json.loads(Path(path).read_text("ascii"))
+        check_alphabet(characters)
+    except ValueError:
+        raise ValueError(
+            f"{path} is not a JSON list of characters; use the file that a "
+            "tokenizer saved"
+        ) from None
+    return characters
+
+
+def write_characters(path, characters):
+    """Write a JSON list of characters."""
+    write_whole(path, json.dumps(characters))
+
+
+def write_tokens(path, tokens):
+    """Write an array to a .npy file."""
+    with whole_file(path) as file:
+        np.save(file, tokens)
