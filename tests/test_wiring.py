@@ -300,23 +300,33 @@ def prove_story_starts(module):
 KINDS = (("learned", "pre"), ("sinusoidal", "post"))
 
 
-def logits_with_torch(ids, params, config):
+@functools.cache
+def model_of(positions, norm):
+    """Return params and config of one of two models."""
+    config = config_of("2x5", positions=positions, norm=norm)
+    return moved_params(config, np.random.default_rng(7)), config
+
+
+@functools.cache
+def logits_with_torch(ids, *kind):
+    """Return what follows each of a tuple of ids, (T, V)."""
+    params, config = model_of(*kind)
     params = map_arrays(torch.tensor, params)
-    return reference.language_model(torch.tensor(ids), params, config).numpy()
+    ids = torch.tensor([ids])
+    return reference.language_model(ids, params, config)[0].numpy()
 
 
 @proof_of(generation)
 def prove_next_logits(module):
     """Chunk after chunk, as if the whole had been read at once."""
-    for positions, norm in KINDS:
-        config = config_of("2x5", positions=positions, norm=norm)
-        rng = np.random.default_rng(3)
-        params, ids = moved_params(config, rng), rng.integers(0, 11, (2, 8))
-        expected = logits_with_torch(ids, params, config)
+    ids = np.random.default_rng(4).integers(0, 11, (2, 8))
+    for kind in KINDS:
+        params, config = model_of(*kind)
+        rows = [logits_with_torch(tuple(row), *kind) for row in ids.tolist()]
         kv, start = module.KVCache(params, config, 2), 0
         for end in (3, 4, 6, 7, 8):
             got = module.next_logits(ids[:, start:end], params, config, kv)
-            equal(got, expected[:, end - 1])
+            equal(got, [row[end - 1] for row in rows])
             assert kv.length == end
             start = end
 
@@ -324,19 +334,16 @@ def prove_next_logits(module):
 @proof_of(generation)
 def prove_padding(module):
     """Rows of different length, as if each were alone."""
-    for positions, norm in KINDS:
-        config = config_of("2x5", positions=positions, norm=norm)
-        rng = np.random.default_rng(4)
-        params, prompts = moved_params(config, rng), [[3, 1, 4, 1, 5], [9, 2]]
+    for kind in KINDS:
+        params, config = model_of(*kind)
+        prompts = [(3, 1, 4, 1, 5), (9, 2)]
         ids, padding = module.pad_left(prompts)
         kv = module.KVCache(params, config, 2, padding)
-        for _ in range(3):
+        for new in ((6, 5), (0, 7), (8, 8)):
             got = module.next_logits(ids, params, config, kv)
-            for row, prompt in zip(got, prompts):
-                alone = np.array([prompt])
-                equal(row, logits_with_torch(alone, params, config)[0, -1])
-            ids = rng.integers(0, 11, (2, 1))
-            prompts = [[*p, int(i)] for p, i in zip(prompts, ids[:, 0])]
+            equal(got, [logits_with_torch(p, *kind)[-1] for p in prompts])
+            ids = np.array(new)[:, None]
+            prompts = [(*p, i) for p, i in zip(prompts, new)]
 
 
 # --- sampling ---
@@ -373,37 +380,36 @@ def probs_by_hand(
 @proof_of(generation)
 def prove_sample_steps(module):
     """Each token is drawn from what the rules make of the logits."""
-    config = config_of("2x5")
-    params = moved_params(config, np.random.default_rng(0))
+    params, config = model_of(*KINDS[0])
     for knobs in (
-        {"repetition_penalty": 1.3, "temperature": 0.7, "top_k": 4},
+        {"repetition_penalty": 1.3},
+        {"temperature": 0.7, "top_k": 4},
         {"top_p": 0.8},
         {"min_p": 0.2, "temperature": 2.0},
     ):
-        twin, ids = np.random.default_rng(5), [1, 2]
-        options = {"n_tokens": 5, "rng": np.random.default_rng(5), **knobs}
+        twin, ids = np.random.default_rng(5), (1, 2)
+        options = {"n_tokens": 6, "rng": np.random.default_rng(5), **knobs}
         for token, got in module.sample_steps(ids, params, config, **options):
-            logits = logits_with_torch(np.array([ids]), params, config)[0, -1]
+            logits = logits_with_torch(ids, *KINDS[0])[-1]
             probs = probs_by_hand(logits, ids, **knobs)
             equal(got, probs)
             assert token == np.flatnonzero(probs.cumsum() > twin.random())[0]
-            ids.append(token)
-        assert len(ids) == 7
+            ids = (*ids, token)
+        assert len(ids) == 8
 
 
 @proof_of(generation)
 def prove_generate(module):
     """One by one and as a batch the same, up to stop_id."""
-    config = config_of("2x5", positions="sinusoidal", norm="post")
-    params = moved_params(config, np.random.default_rng(1))
-    prompts, rows = [[3, 1, 4], [1], [5, 9]], []
+    params, config = model_of(*KINDS[1])
+    prompts, rows = [(3, 1, 4), (1,), (5, 9)], []
     options = {"temperature": 0, "repetition_penalty": 1e6, "n_tokens": 5}
     for prompt in prompts:
-        ids = list(prompt)
+        ids = prompt
         for _ in range(5):
-            logits = logits_with_torch(np.array([ids]), params, config)[0, -1]
-            ids.append(int(probs_by_hand(logits, ids, 1e6).argmax()))
-        rows.append(ids[len(prompt) :])
+            logits = logits_with_torch(ids, *KINDS[1])[-1]
+            ids = (*ids, int(probs_by_hand(logits, ids, 1e6).argmax()))
+        rows.append(list(ids[len(prompt) :]))
     stop = rows[0][2]
     cut = [row[: row.index(stop)] if stop in row else row for row in rows]
     assert len({len(row) for row in cut}) > 1
