@@ -22,6 +22,7 @@ from helpers.language_model import (
     language_model_backward,
     loss_and_grads,
 )
+from helpers.runs.doors import checked
 from helpers.runs.guards import check_token_ids
 from helpers.runs.params import map_arrays
 from helpers.training import AdamW, TrainSettings, start_run, train_steps
@@ -278,17 +279,16 @@ def share_right(questions, answer_all, params, config):
     return {key: float(np.mean(r)) for key, r in right.items() if r}
 
 
+@checked
 def train_and_keep_best(run, train, valid, gradient, answer_all):
     """Train to the last step; return the parameters best on valid.
 
     Adds a row to run.log after each epoch. Of equals the later are kept.
     Raises ValueError if all steps are done already.
     """
-    s, most, best = run.settings, -1.0, None
-    if run.step >= s.steps:
-        raise ValueError(f"all {s.steps} steps are done; start a new run")
-    steps = train_steps(run, epochs_of(train, s.batch_size), gradient)
-    n = math.ceil(len(train) / s.batch_size)
+    B, most = run.settings.batch_size, -1.0
+    steps = train_steps(run, epochs_of(train, B), gradient)
+    n = math.ceil(len(train) / B)
     while epoch := list(itertools.islice(steps, n)):
         loss = float(np.mean([loss for loss, _ in epoch]))
         shares = share_right(valid, answer_all, run.params, run.config)

@@ -232,8 +232,8 @@ def test_resume_ends_where_one_go_does(run, source, tmp_path, monkeypatch):
     command = "train", *FEW_STEPS, "--stories", source, "--folder", tmp_path
     assert run(*command, "--name", "whole")[0] == 0
 
-    def step_then_press_ctrl_c(run, *args):
-        done = train_step(run, *args)
+    def step_then_press_ctrl_c(run, *batch, gradient):
+        done = train_step(run, *batch, gradient=gradient)
         if run.step == 3:
             signal.raise_signal(signal.SIGINT)
         return done

@@ -537,7 +537,7 @@ def test_commands(words, folder):
     out, err, here = io.StringIO(), io.StringIO(), os.getcwd()
     words = [word.format(folder=folder) for word in words]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cli, "train", short)
+        patch.setattr(cli, "train_on_stories", short)
         patch.setattr(tinystories, "tell_stories", lambda n: STORIES)
         patch.setattr(download, "hub_reachable", lambda: False)
         patch.chdir(folder)

@@ -19,8 +19,8 @@ from helpers.language_model import (
     loss_and_grads,
 )
 from helpers.runs import scale_tables
-from helpers.runs.files import read_table
 from helpers.runs.params import named_arrays
+from helpers.runs.tables import read_rows, read_table
 
 sizes = st.integers(1, 9)
 
@@ -219,13 +219,13 @@ def test_step_seconds_has_three_parts():
 
 
 def test_tables_hold_what_the_notebook_reads():
-    rows = read_table(scale_tables.FOLDER / "A3_growth.csv")
+    rows = read_table("A3_growth")
     cases = {(row["size"], row["value"]) for row in rows}
     assert cases == {
         (n, v) for n in scale_tables.GROWTH for v in scale_tables.GROWTH[n]
     }
     assert all(row["seconds"] > 0 < row["peak_bytes"] for row in rows)
-    rows = read_table(scale_tables.FOLDER / "A3_mpi.csv")
+    rows = read_table("A3_mpi")
     assert [(row["scaling"], row["ranks"]) for row in rows] == [
         (kind, N) for kind in ("strong", "weak") for N in (1, 2, 4)
     ]
@@ -233,7 +233,7 @@ def test_tables_hold_what_the_notebook_reads():
     assert {row["gradient_bytes"] for row in rows} == {
         4 * count_params(params)
     }
-    rows = read_table(scale_tables.FOLDER / "A3_all_reduce.csv")
+    rows = read_table("A3_all_reduce")
     assert [row["bytes"] for row in rows] == scale_tables.BYTES
 
 
@@ -244,7 +244,7 @@ def test_growth_writes_its_table(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(scale_tables, "BASE", base)
     scale_tables.growth(rounds=2)
     assert "A3_growth.csv: 3 rows" in capsys.readouterr().out
-    rows = read_table(tmp_path / "A3_growth.csv")
+    rows = read_rows(tmp_path / "A3_growth.csv")
     assert [row["value"] for row in rows] == [1, 2, 8]
     with open(tmp_path / "A3_growth.csv", newline="") as file:
         assert next(csv.reader(file))[:2] == ["size", "value"]

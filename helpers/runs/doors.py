@@ -228,3 +228,12 @@ def check_knobs(repetition_penalty=1.0, **settings):
     """Raise ValueError for a knob that is out of its range."""
     check_number("repetition_penalty", repetition_penalty)
     check_sampling(**settings)
+
+
+# appendix A1
+
+
+def train_and_keep_best(run, train, valid, gradient, answer_all):
+    if run.step >= run.settings.steps:
+        steps = run.settings.steps
+        raise ValueError(f"all {steps} steps are done; start a new run")
