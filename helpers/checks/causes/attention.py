@@ -1,0 +1,1 @@
+"""The usual mistakes in the functions of lesson 01."""
