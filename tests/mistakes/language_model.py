@@ -2,8 +2,10 @@
 
 import numpy as np
 
-from helpers.checks import torch_ops
+from helpers.checks import check_backward, torch_ops
 from helpers.checks.cases import language_model as cases
+from helpers.checks.gradients import check_value
+from helpers.language_model import ModelConfig
 
 RNG = np.random.default_rng(4)
 LOGITS = 3 * RNG.normal(size=(2, 5, 7))
@@ -20,9 +22,7 @@ CALLS = {
 }
 
 FIRST = "shifted = logits - logits.max(axis=-1, keepdims=True)"
-SECOND = (
-    "return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))"
-)
+SECOND = "return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))"
 PICK = "picked = np.take_along_axis(log_probs, rows, axis=-1)[..., 0]"
 LOSS = "loss = -float(picked[keep].mean())"
 SCALE = "scale = keep * (float(dout) / int(keep.sum()))"
@@ -34,7 +34,110 @@ BLOCK = "x, block_cache = transformer_block(x, block, config, mask, rng)"
 JOIN = 'grads["token_embedding"]["weight"] += from_head["weight"]'
 MODEL = "language_model(ids, params, config, rng=rng)"
 
+SOLUTIONS = {
+    "count_by_formula": '''\
+def count_by_formula(config):
+    """Return how many parameters a model has, as an integer."""
+    C, F = config.d_model, config.d_ff
+    tables = (config.vocab_size + config.max_seq_len) * C
+    attention = (C + 1) * 3 * C + (C + 1) * C
+    feed_forward = (C + 1) * F + (F + 1) * C
+    block = attention + feed_forward + 4 * C
+    return tables + config.n_layers * block + 2 * C
+''',
+    "rows_with_gradient": '''\
+def rows_with_gradient(ids, p, params, config):
+    """Return a sorted list of ids, for ids (B, T) and a position p."""
+    targets = np.full(ids.shape, -100)
+    targets[:, p] = 0
+    _, grads = loss_and_grads(ids, targets, params, config)
+    table = grads["token_embedding"]["weight"]
+    return np.flatnonzero(np.abs(table).max(axis=1)).tolist()
+''',
+    "smooth": '''\
+def smooth(logits, targets, epsilon):
+    """Return the mean loss and a cache, logits (N, V), targets (N,)."""
+    keep, V = targets != -100, logits.shape[-1]
+    onehot = np.eye(V, dtype=logits.dtype)[np.where(keep, targets, 0)]
+    goal = (1 - epsilon) * onehot + epsilon / V
+    log_probs = log_softmax(logits)
+    losses = -(goal * log_probs).sum(axis=-1)
+    return float(losses[keep].mean()), (log_probs, goal, keep)
+
+
+def smooth_backward(dout, cache):
+    """Return dlogits (N, V)."""
+    log_probs, goal, keep = cache
+    dlogits = (np.exp(log_probs) - goal) * (float(dout) / int(keep.sum()))
+    return dlogits * keep[:, None]
+''',
+}
+
+
+def judge_count(count_by_formula):
+    """Call the exercise as its cell does."""
+    size = {"vocab_size": 61, "max_seq_len": 17, "d_model": 12, "d_ff": 23}
+    narrow = ModelConfig(n_heads=3, n_layers=5, **size)
+    size = {"vocab_size": 50257, "max_seq_len": 1024, "d_model": 768}
+    gpt2 = ModelConfig(n_heads=12, n_layers=12, d_ff=3072, **size)
+    check_value(count_by_formula, 7255, narrow)
+    check_value(count_by_formula, 124_439_808, gpt2)
+
+
+def judge_rows(rows_with_gradient):
+    """Call the exercise as its cell does."""
+    other = cases._params(cases.OTHER, np.random.default_rng(2))
+    lines = np.array([[3, 1, 4, 3, 0], [6, 10, 1, 5, 6]])
+    arguments = lines, 2, other, cases.OTHER
+    check_value(rows_with_gradient, cases.ROWS_AT_2, *arguments)
+
+
+def judge_smooth(smooth):
+    """Call the exercise as its cell does."""
+    rows = np.random.default_rng(3).normal(size=(6, 7))
+    goals = np.array([0, 1, -100, 3, 5, 6])
+    backward = smooth.__globals__["smooth_backward"]
+    check_backward(smooth, backward, torch_ops.smooth, (rows, goals, 0.1))
+
+
+JUDGES = {
+    "count_by_formula": judge_count,
+    "rows_with_gradient": judge_rows,
+    "smooth": judge_smooth,
+}
+
 WRONG = {
+    "count_by_formula": [
+        ("(config.vocab_size +", "(2 * config.vocab_size +", "-"),
+        (" + 2 * C", "", "-"),
+        ("+ 4 * C", "", "-"),
+        ("(C + 1) * 3 * C", "C * 3 * C", "-"),
+        ("config.n_layers * block", "block", "-"),
+        ("(C + 1) * F + (F + 1) * C", "2 * C * F", "-"),
+        ("return tables", "return 0 * tables", "-"),
+        ("return tables", "tables", "Is there a return"),
+    ],
+    "rows_with_gradient": [
+        ("targets[:, p] = 0", "targets[:, :p] = 0", "-"),
+        ("targets[:, p] = 0", "targets[:, :] = 0", "-"),
+        ("targets[:, p] = 0", "targets[p] = 0", "-"),
+        ("np.flatnonzero(", "np.unique(ids)\n    (", "-"),
+        ("max(axis=1)", "max(axis=0)", "-"),
+        ("return np", "np", "Is there a return"),
+    ],
+    "smooth": [
+        ("losses[keep].mean()", "losses.mean()", "-"),
+        ("losses[keep].mean()", "losses[keep].sum()", "sum in place"),
+        ("(1 - epsilon) * onehot", "onehot", "-"),
+        (" + epsilon / V", "", "-"),
+        (" + epsilon / V", " + epsilon", "-"),
+        ("int(keep.sum())", "keep.size", "share of targets"),
+        (" * keep[:, None]", "", "ignored"),
+        ("(np.exp(log_probs) - goal)", "(log_probs - goal)", "-"),
+        ("(np.exp(log_probs) - goal)", "(goal - np.exp(log_probs))", "sign"),
+        (", dtype=logits.dtype", "", "float64"),
+        ("(float(dout) / int(keep.sum()))", "(1 / int(keep.sum()))", "dout"),
+    ],
     "log_softmax": [
         (FIRST, "shifted = logits", "exp grew"),
         (FIRST, "shifted = logits - logits.max()", "largest logit of all"),
@@ -53,19 +156,27 @@ WRONG = {
             "    return p / p.sum(axis=-1, keepdims=True)",
             "is the softmax",
         ),
-        ("return shifted -", "return shifted +", "-"),
+        ("return shifted -", "return shifted +", "added, not"),
         ("return shifted -", "return logits -", "lost the maximum"),
         ("return shifted -", "return shifted /", "divided by the log"),
         ("return shifted - ", "return -shifted + ", "wrong sign"),
-        ("(axis=-1, keepdims=True))", "(axis=0, keepdims=True))", "-"),
+        (
+            "(axis=-1, keepdims=True))",
+            "(axis=0, keepdims=True))",
+            "over axis 0",
+        ),
         (
             SECOND,
             "return shifted - np.log(np.exp(shifted).sum())",
-            "-",
+            "over all rows",
         ),
-        ("np.log(", "np.log2(", "-"),
-        (FIRST, "logits -= logits.max(axis=-1, keepdims=True)\n"
-         "    shifted = logits", "work on a copy"),
+        ("np.log(", "np.log2(", "base 2"),
+        (
+            FIRST,
+            "logits -= logits.max(axis=-1, keepdims=True)\n"
+            "    shifted = logits",
+            "work on a copy",
+        ),
         (SECOND, "shifted - np.log(np.exp(shifted).sum(axis=-1))", "keepdims"),
     ],
     "cross_entropy": [
@@ -180,8 +291,8 @@ WRONG = {
         ("[keep].mean", "[keep].sum", "number of hits"),
         ("argmax", "argmin", "lowest logit"),
         (" == targets)", " != targets)", "share that is wrong"),
-        ("targets != ignore_index", "targets != -100", "-100 where"),
-        ("targets != ignore_index", "targets >= 0", "-"),
+        ("targets != ignore_index", "targets != -100", "leave out"),
+        ("targets != ignore_index", "targets >= 0", "leave out"),
         ("argmax(axis=-1)", "argmax(axis=0)", "-"),
         (HITS, "return logits.argmax(axis=-1) == targets", "-"),
         ("return float", "float", "Is there a return"),
@@ -204,26 +315,30 @@ WRONG = {
         ("return sum", "sum", "Is there a return"),
     ],
     "init_linear": [
-        ("rng.normal(0.0, std, (M, N))", "np.zeros((M, N))", "-"),
-        ("rng.normal(0.0, std, (M, N))", "rng.normal(size=(M, N))", "-"),
+        ("rng.normal(0.0, std, (M, N))", "np.zeros((M, N))", "all zero"),
+        (
+            "rng.normal(0.0, std, (M, N))",
+            "rng.normal(size=(M, N))",
+            "deviation of 1",
+        ),
         ("std, (M, N)", "std, (N, M)", "changed places"),
-        ("std, (", "std**2, (", "-"),
-        ("std, (", "0.02, (", "-"),
+        ("std, (", "std**2, (", "square of std"),
+        ("std, (", "0.02, (", "not the one given"),
         ("if config.bias:", "if True:", "-"),
-        ("np.zeros(N)", "np.ones(N)", "-"),
+        ("np.zeros(N)", "np.ones(N)", "bias of 1"),
         ("np.zeros(N)", "np.zeros(M)", "-"),
     ],
     "init_norm": [
-        ('"weight": np.ones(C)', '"weight": np.zeros(C)', "-"),
-        ('"bias": np.zeros(C)', '"bias": np.ones(C)', "-"),
+        ('"weight": np.ones(C)', '"weight": np.zeros(C)', "weight of 0"),
+        ('"bias": np.zeros(C)', '"bias": np.ones(C)', "bias of 1"),
         (', "bias": np.zeros(C)', "", "-"),
         ("np.ones(C)", "np.ones((C, 1))", "-"),
         ('"bias"', '"shift"', "-"),
     ],
     "perplexity": [
-        ("math.exp(loss)", "loss", "-"),
-        ("math.exp(loss)", "2**loss", "-"),
-        ("math.exp(loss)", "math.exp(-loss)", "-"),
+        ("math.exp(loss)", "loss", "loss itself"),
+        ("math.exp(loss)", "2**loss", "power of e"),
+        ("math.exp(loss)", "math.exp(-loss)", "sign"),
         ("math.exp(loss)", "1 / loss", "-"),
         ("math.exp(loss)", "math.log(loss)", "-"),
     ],
@@ -237,7 +352,7 @@ WRONG = {
         (
             DROP,
             f"x = x * math.sqrt(config.d_model)\n    {DROP}",
-            "-",
+            "the square root of the length",
         ),
         ("        x = x + table.astype(x.dtype)", "        pass", "lacks the"),
         (".astype(x.dtype)", "", "float64"),
@@ -281,11 +396,15 @@ WRONG = {
             '    if "positions" in cache:',
             "-",
         ),
-        ('"weight": dtokens', '"weight": dtokens * len(dout)', "-"),
+        (
+            '"weight": dtokens',
+            '"weight": dtokens * len(dout)',
+            "2 times too large",
+        ),
         (
             'return {"token_embedding": {"weight": dtokens}} | grads',
             "return dtokens, grads",
-            "-",
+            "No gradient goes to ids",
         ),
         (
             'return {"token_embedding": {"weight": dtokens}} | grads',
@@ -312,11 +431,11 @@ WRONG = {
         ('"head" not in params', "True", "-"),
         ('"head" not in params', "False", "-"),
         ('"head" not in params', '"token_embedding" in params', "-"),
-        ('["weight"].T', '["weight"]', "-"),
+        ('["weight"].T', '["weight"]', "transpose"),
         (
             "return logits, (x, weight, tied)",
-            "return softmax(logits)[0], (x, weight, tied)",
-            "-",
+            "return np.exp(log_softmax(logits)), (x, weight, tied)",
+            "softmax",
         ),
         (
             "return logits, (x, weight, tied)",
@@ -352,10 +471,10 @@ WRONG = {
             '"head"',
             "-",
         ),
-        ("return dx, {name", "return {name", "-"),
+        ("return dx, {name", "return {name", "Return one for each"),
         (
-            "return dx, {name: {\"weight\": dweight}}",
-            "return {name: {\"weight\": dweight}}, dx",
+            'return dx, {name: {"weight": dweight}}',
+            'return {name: {"weight": dweight}}, dx',
             "-",
         ),
         (
@@ -393,7 +512,7 @@ WRONG = {
         (
             "causal_mask(ids.shape[1]) if mask is None else mask",
             "causal_mask(ids.shape[1]).T if mask is None else mask",
-            "-",
+            "not what was",
         ),
         ('in params["blocks"]', 'in params["blocks"][:1]', "last block"),
         ('in params["blocks"]', 'in params["blocks"][1:]', "first block"),
@@ -401,15 +520,18 @@ WRONG = {
         ('in params["blocks"]', "in []", "lacks the blocks"),
         ('config.norm == "pre"', "False", "final norm"),
         ('config.norm == "pre"', "True", "-"),
-        ("embed(ids, params, config, rng)", "embed(ids, params, config)",
-         "dropout of the embedding"),
+        (
+            "embed(ids, params, config, rng)",
+            "embed(ids, params, config)",
+            "dropout of the embedding",
+        ),
         ("config, mask, rng)", "config, mask)", "dropout of the blocks"),
-        ("config, mask, rng)", "config, rng)", "-"),
+        ("config, mask, rng)", "config, rng)", "sees what follows"),
         ("config, mask, rng)", "config, rng=rng)", "sees what follows"),
         (
-            "logits, cache[\"head\"] = head(x, params)",
+            'logits, cache["head"] = head(x, params)',
             'x, cache["head"] = head(x, params)\n'
-            "    logits = softmax(x)[0]",
+            "    logits = np.exp(log_softmax(x))",
             "softmax of the logits",
         ),
         (
@@ -426,10 +548,10 @@ WRONG = {
             'grads["token_embedding"]["weight"] = from_head["weight"]',
             "lookup's gradient",
         ),
-        (JOIN, JOIN.replace("+=", "-="), "-"),
+        (JOIN, JOIN.replace("+=", "-="), "subtracted"),
         (
-            "in reversed(cache[\"blocks\"])",
-            "in cache[\"blocks\"]",
+            'in reversed(cache["blocks"])',
+            'in cache["blocks"]',
             "-",
         ),
         (
@@ -438,11 +560,9 @@ WRONG = {
             "reverse",
         ),
         (
-            'if "final_norm" in cache:\n'
-            "        dx, dweight, dbias",
-            'if "final_norm" in cache:\n'
-            "        _, dweight, dbias",
-            "-",
+            'if "final_norm" in cache:\n        dx, dweight, dbias',
+            'if "final_norm" in cache:\n        _, dweight, dbias',
+            "the same gradient arrived at both",
         ),
         (
             '"weight": dweight, "bias": dbias',
@@ -457,9 +577,13 @@ WRONG = {
         (
             "dx, block_grads = transformer_block_backward(dx, block_cache)",
             "_, block_grads = transformer_block_backward(dx, block_cache)",
-            "-",
+            "the same gradient arrived at both",
         ),
-        ("    return grads", "    return grads, dx", "-"),
+        (
+            "    return grads",
+            "    return grads, dx",
+            "No gradient goes to ids",
+        ),
         (
             JOIN,
             'grads["token_embedding"]["weight"] += 2 * from_head["weight"]',
@@ -485,7 +609,7 @@ WRONG = {
         (
             "cross_entropy(logits, targets)",
             "cross_entropy(logits, ids)",
-            "-",
+            "scores the ids",
         ),
         ("backward(1.0,", "backward(targets.size,", "number of targets"),
         (
@@ -502,9 +626,67 @@ WRONG = {
 }
 
 RIGHT = {
+    "count_by_formula": [
+        ("(C + 1) * 3 * C + (C + 1) * C", "4 * C * (C + 1)"),
+        (
+            "return tables + config.n_layers * block + 2 * C",
+            "blocks = sum(block for _ in range(config.n_layers))\n"
+            "    return int(tables + blocks + 2 * C)",
+        ),
+        """
+def count_by_formula(config):
+    C, F, n = config.d_model, config.d_ff, config.n_layers
+    weights = n * (4 * C * C + 2 * C * F)
+    biases = n * (4 * C + F + C)
+    norms = 2 * C * (2 * n + 1)
+    rows = config.vocab_size + config.max_seq_len
+    return np.int64(rows * C + weights + biases + norms)
+""",
+    ],
+    "rows_with_gradient": [
+        (
+            "np.flatnonzero(np.abs(table).max(axis=1)).tolist()",
+            "[i for i, row in enumerate(table) if row.any()]",
+        ),
+        (
+            "np.flatnonzero(np.abs(table).max(axis=1)).tolist()",
+            "np.nonzero((table**2).sum(axis=1) > 0)[0].tolist()",
+        ),
+        ("targets[:, p] = 0", "targets[:, p] = ids[:, 0]"),
+        (".tolist()", ""),
+    ],
+    "smooth": [
+        ("float(losses[keep].mean())", "losses[keep].mean()"),
+        (
+            "float(losses[keep].mean())",
+            "float((losses * keep).sum() / keep.sum())",
+        ),
+        """
+def smooth(logits, targets, epsilon):
+    keep = np.flatnonzero(targets != -100)
+    log_probs = log_softmax(logits)
+    hit = log_probs[keep, targets[keep]].mean()
+    even = log_probs[keep].mean()
+    loss = -(1 - epsilon) * hit - epsilon * even
+    return float(loss), (log_probs, targets, keep, epsilon)
+
+
+def smooth_backward(dout, cache):
+    log_probs, targets, keep, epsilon = cache
+    dlogits = np.zeros_like(log_probs)
+    V = log_probs.shape[1]
+    for i in keep:
+        dlogits[i] = np.exp(log_probs[i]) - epsilon / V
+        dlogits[i, targets[i]] -= 1 - epsilon
+    return dlogits * (float(dout) / len(keep))
+""",
+    ],
     "log_softmax": [
-        (SECOND, "total = np.exp(shifted).sum(-1)[..., None]\n"
-         "    return shifted - np.log(total)"),
+        (
+            SECOND,
+            "total = np.exp(shifted).sum(-1)[..., None]\n"
+            "    return shifted - np.log(total)",
+        ),
         (FIRST, "shifted = logits - np.max(logits, -1)[..., None]"),
         """
 def log_softmax(logits):
@@ -600,7 +782,7 @@ def cross_entropy_backward(dout, cache):
         (SCALE, "scale = np.where(keep, float(dout) / keep.sum(), 0.0)"),
         (
             "dlogits = np.exp(log_probs)",
-            "dlogits, _ = softmax(log_probs)\n    dlogits = dlogits.copy()",
+            "dlogits = np.array([np.exp(row) for row in log_probs])",
         ),
     ],
     "accuracy": [
@@ -642,8 +824,10 @@ def count_params(params):
     "init_norm": [
         ("np.ones(C)", "np.full(C, 1.0)"),
         ("np.zeros(C)", "0.0 * np.ones(C)"),
-        ('{"weight": np.ones(C), "bias": np.zeros(C)}',
-         "dict(bias=np.zeros(C), weight=np.ones(C))"),
+        (
+            '{"weight": np.ones(C), "bias": np.zeros(C)}',
+            "dict(bias=np.zeros(C), weight=np.ones(C))",
+        ),
     ],
     "perplexity": [
         ("math.exp(loss)", "np.exp(loss)"),
@@ -709,8 +893,7 @@ def embed_backward(dout, cache):
     "embed_backward": [
         (
             'return {"token_embedding": {"weight": dtokens}} | grads',
-            'grads["token_embedding"] = {"weight": dtokens}\n'
-            "    return grads",
+            'grads["token_embedding"] = {"weight": dtokens}\n    return grads',
         ),
         (
             'return {"token_embedding": {"weight": dtokens}} | grads',
@@ -728,6 +911,9 @@ def embed_backward(dout, cache):
             'logits = np.einsum("btc,cv->btv", x, weight)',
         ),
         """
+from helpers.attention import linear_grads
+
+
 def head(x, params):
     if "head" in params:
         out, cache = linear(x, params["head"]["weight"])

@@ -23,6 +23,7 @@ OTHER = replace(
 DROPOUT = replace(CONFIG, dropout=0.25)
 IDS = np.array([[3, 1, 3, 3, 0], [6, 10, 1, 5, 6]])  # some more than once
 TARGETS = np.array([[1, 3, 3, 0, 7], [10, 1, 4, 6, 2]])
+ROWS_AT_2 = [1, 3, 4, 6, 10]  # exercise 2
 IGNORED = np.array([[1, 3, -100, 0, 7], [10, -100, -100, 6, 2]])
 
 
@@ -145,7 +146,9 @@ def language_model(rng):
     yield pair("GPT-2's kind", IDS, params, CONFIG)
     yield pair("post-norm and a head of its own", IDS, other, OTHER)
     untied = replace(CONFIG, tied_head=False, n_layers=1)
-    yield pair("pre-norm and a head of its own", IDS, _params(untied, rng), untied)
+    yield pair(
+        "pre-norm and a head of its own", IDS, _params(untied, rng), untied
+    )
     tied = replace(OTHER, tied_head=True, n_layers=1)
     yield pair("post-norm and a tied head", IDS, _params(tied, rng), tied)
     mask = np.eye(T, dtype=bool) | (rng.random((T, T)) < 0.5)
