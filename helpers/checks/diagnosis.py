@@ -221,7 +221,7 @@ def name_factor(factor, context):
     """Return what a factor may be, as far as names and shapes tell."""
     found = {}  # one of each kind
     for kind, number, what in known_numbers(context):
-        if number == 2 and kind in ("rows", "axis", "targets"):
+        if number == 2 and context.name in ("out", "result"):
             continue  # a 2 has many causes
         for value in (factor, 1 / factor):
             if number > 0 and math.isclose(value, number, rel_tol=1e-7):

@@ -220,7 +220,7 @@ def scaled_dot_product_attention_backward(dout, q, k, v, mask=None):
             {"dq": dscores.swapaxes(-1, -2) @ k},
         )
         yield (
-            ("has a transpose too many or few: weights.T @ dout is wanted"),
+            "has a transpose too many or too few: weights.T @ dout is wanted",
             {"dv": p @ dout},
         )
     raw = dweights.swapaxes(-1, -2) @ dout
