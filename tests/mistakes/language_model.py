@@ -246,8 +246,8 @@ WRONG = {
             "not 0 where",
         ),
         ("picked - 1,", "picked,", "lacks the one-hot"),
-        ("picked - 1,", "picked + 1,", "targets alone"),
-        ("picked - 1,", "1 - picked,", "targets alone"),
+        ("picked - 1,", "picked + 1,", "at the targets"),
+        ("picked - 1,", "1 - picked,", "at the targets"),
         (
             "dlogits = np.exp(log_probs)",
             "dlogits = log_probs.copy()",

@@ -197,7 +197,8 @@ WRONG = {
         ),
         (
             BOTH,
-            "return m / (1 - beta1**t) / np.sqrt(v / (1 - beta2**t) + self.eps)",
+            "root = np.sqrt(v / (1 - beta2**t) + self.eps)\n"
+            "        return m / (1 - beta1**t) / root",
             "inside the root",
         ),
         (
@@ -324,7 +325,6 @@ class AdamW(Adam):
             "done = min((step - warmup - 1) / max(total - warmup, 1), 1.0)",
             "too late",
         ),
-        (DONE, "done = min((step - warmup) / (total - warmup), 1.0)", "-"),
         (HALF, "left = 1.0 + math.cos(math.pi * done)", "lacks the half"),
         (HALF, "left = math.cos(math.pi * done)", "from 1 to -1"),
         (
@@ -371,7 +371,8 @@ class AdamW(Adam):
         ),
         (
             SCALE,
-            "grad *= min(1.0, max_norm / math.sqrt(float(np.vdot(grad, grad))))",
+            "own = math.sqrt(float(np.vdot(grad, grad)))\n"
+            "            grad *= min(1.0, max_norm / own)",
             "one factor for all",
         ),
         (
@@ -518,7 +519,7 @@ def token_windows(tokens, B, T):
             "T = T or config.max_seq_len - 1",
             "-",
         ),
-        ("@checked\n", "", "-"),
+        ("@checked\n", "", "It raises"),
         ("return nats / n_targets", "    return nats / n_targets", "-"),
         (
             """
@@ -572,7 +573,7 @@ def evaluate(tokens, params, config, B=16, T=None):
             "nats += float(token_nats(ids, params, config).mean())",
             "-",
         ),
-        ("@checked\n", "", "-"),
+        ("@checked\n", "", "It raises"),
     ],
     "run_arrays": [
         ('{"params": run.params} | means', "means", "lacks params"),
@@ -648,8 +649,10 @@ def evaluate(tokens, params, config, B=16, T=None):
         ("array[:] = file[name]", "array = file[name]", "-"),
         (
             READ,
-            '        run.params = {n: file[f"params.{n}"] for n in run.params}\n',
-            "-",
+            "        run.params = {\n"
+            '            n: file[f"params.{n}"] for n in run.params\n'
+            "        }\n",
+            "mean and square",
         ),
         (
             "run_arrays(run).items()",
@@ -669,16 +672,16 @@ def evaluate(tokens, params, config, B=16, T=None):
         ("return peak", "peak", "Is there a return"),
     ],
     "join_grads": [
-        ("total / sum(counts)", "total", "too large"),
+        ("total / sum(counts)", "total", "-"),
         ("count * grad", "grad", "-"),
-        ("total / sum(counts)", "total / len(counts)", "too large"),
+        ("total / sum(counts)", "total / len(counts)", "-"),
         ("return total / sum(counts)", "return sum(grads) / len(grads)", "-"),
         ("return total / sum(counts)", "return sum(grads)", "-"),
         ("return total", "total", "Is there a return"),
     ],
     "averaged": [
-        ("/ (1 - beta ** len(points))", "", "too small"),
-        ("** len(points)", "** (len(points) - 1)", "too large"),
+        ("/ (1 - beta ** len(points))", "", "-"),
+        ("** len(points)", "** (len(points) - 1)", "-"),
         ("(1 - beta) * (point - mean)", "beta * (point - mean)", "-"),
         ("in points:", "in points[::-1]:", "-"),
         ("in points:", "in points[:-1]:", "-"),
@@ -758,7 +761,8 @@ RIGHT = {
         (SHRINK, "array -= self.lr * self.weight_decay * array"),
         ("array.ndim >= 2", "array.ndim > 1"),
         (
-            "for array in self.params.values():\n            if array.ndim >= 2:"
+            "for array in self.params.values():\n"
+            "            if array.ndim >= 2:"
             "\n                " + SHRINK,
             "for name in self.params:\n"
             "            if len(self.params[name].shape) > 1:\n"

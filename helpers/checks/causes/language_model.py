@@ -156,6 +156,11 @@ def cross_entropy_backward(dout, logits, targets, ignore_index=-100):
         "lacks the one-hot: 1 is subtracted at each target",
         (p * kept * dout / count),
     )
+    for there in (p + one_hot, np.where(one_hot > 0, 1 - p, p)):
+        yield (
+            "is wrong at the targets: probability minus 1 is wanted there",
+            there * kept * dout / count,
+        )
     yield "is not 0 where a target is ignored", (p - one_hot) * dout / count
     yield (
         "is not 0 where a target is ignored",
@@ -224,7 +229,7 @@ def init_linear(config, rng, M, N, std=0.02):
         made = {"weight": weight}
         if config.bias:
             made["bias"] = np.full(N, bias)
-        return {"result": made}
+        return made
 
     drawn = rng.normal(size=(M, N))
     yield "is all zero: equal rows would stay equal", start(0 * drawn)
@@ -242,15 +247,15 @@ def init_linear(config, rng, M, N, std=0.02):
 def init_norm(C):
     yield (
         "has a weight of 0, which loses what it norms: start at 1",
-        {"result": {"weight": np.zeros(C), "bias": np.zeros(C)}},
+        {"weight": np.zeros(C), "bias": np.zeros(C)},
     )
     yield (
         "has a bias of 1: start it at 0",
-        {"result": {"weight": np.ones(C), "bias": np.ones(C)}},
+        {"weight": np.ones(C), "bias": np.ones(C)},
     )
     yield (
         "has weight and bias in each other's place",
-        {"result": {"weight": np.zeros(C), "bias": np.ones(C)}},
+        {"weight": np.zeros(C), "bias": np.ones(C)},
     )
 
 
@@ -465,7 +470,7 @@ def loss_and_grads(ids, targets, params, config, rng=None):
 
     def answer(dlogits, cache=cache, loss=loss):
         grads = right.language_model_backward(dlogits, cache)
-        return {"result": {"loss": loss} | named_arrays(grads)}
+        return {"loss": loss} | named_arrays(grads)
 
     dlogits = right.cross_entropy_backward(1.0, loss_cache)
     yield (
