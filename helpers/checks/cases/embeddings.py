@@ -19,7 +19,7 @@ def embedding(rng):
     yield pair("the first and the last row", np.array([[0, V - 1]]), weight)
     yield pair("all rows", rng.permutation(V)[None], weight)
     yield pair("ids of three axes", rng.integers(V, size=(2, B, T)), weight)
-    yield pair("ids stored as uint16", ids.astype(np.uint16), weight)
+    yield pair("ids stored as int32", ids.astype(np.int32), weight)
     yield refusal("the id -1", np.array([[0, -1, 2]]), weight)
     yield refusal(f"the id {V} in {V} rows", np.array([[V, 3]]), weight)
     yield refusal("ids that are floats", np.array([[0.0, 2.0]]), weight)
@@ -36,7 +36,7 @@ def learned_positions(rng):
 
 
 def sinusoidal_positions(rng):
-    for T, C in ((1, 2), (7, 12), (40, 4), (5, 9), (3, 1)):
+    for T, C in ((7, 12), (40, 4), (5, 9), (3, 1), (1, 2)):
         yield value(f"{T} x {C}", T, C, expected=_table(T, C))
 
 
