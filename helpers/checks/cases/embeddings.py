@@ -26,7 +26,7 @@ def embedding(rng):
 
 
 def learned_positions(rng):
-    x, weight = rng.normal(size=(B, T, C)), rng.normal(size=(V, C))
+    weight, x = rng.normal(size=(V, C)), rng.normal(size=(B, T, C))
     yield pair("fewer tokens than rows", x, weight)
     yield pair("as many tokens as rows", x, weight[:T])
     yield pair("T = 1", x[:, :1], weight)
