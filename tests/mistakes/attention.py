@@ -251,7 +251,7 @@ WRONG = {
         ("-np.inf", "np.inf", "plus infinity"),
         ("-np.inf", "-5.0", "-"),
         ("(mask, scores", "(~mask, scores", "True = may attend"),
-        ("np.where(mask, scores, -np.inf)", "scores", "mask ignored"),
+        ("np.where(mask, scores, -np.inf)", "scores", "without the mask"),
         ("np.where(mask, scores, -np.inf)", "scores * mask", "is 0 where"),
         ("if not mask.any(axis=-1).all()", "if False", "does not refuse"),
         ("mask.any(axis=-1)", "mask.any(axis=-2)", "line"),
@@ -291,7 +291,7 @@ WRONG = {
             "    if mask is not None:\n"
             "        scores = mask_scores(scores, mask)\n",
             "",
-            "mask ignored",
+            "without the mask",
         ),
         (
             "mask_scores(scores, mask)",
@@ -545,7 +545,7 @@ WRONG = {
             "parts[:, 0::3], parts[:, 1::3], parts[:, 2::3]",
             "in turn",
         ),
-        ("(q, k, v, mask)", "(q, k, v)", "mask ignored"),
+        ("(q, k, v, mask)", "(q, k, v)", "without the mask"),
         (
             "(q, k, v, mask)",
             "(q, k, v, ~mask if mask is not None else None)",
