@@ -296,6 +296,19 @@ RIGHT = {
         ('kind not in "iu"', 'kind in "fb"'),
         """
 def embedding(ids, weight):
+    if ids.dtype.kind == "f" or ids.min() < 0 or ids.max() >= len(weight):
+        raise ValueError(f"ids must be whole and in 0..{len(weight) - 1}")
+    return weight[ids, :], (weight.shape, ids)
+
+
+def embedding_backward(dout, cache):
+    shape, ids = cache
+    dweight = np.zeros(shape, dtype=dout.dtype)
+    np.add.at(dweight, ids, dout)
+    return dweight
+""",
+        """
+def embedding(ids, weight):
     if not np.issubdtype(ids.dtype, np.integer):
         raise ValueError("ids must be integers")
     if np.any(ids < 0) or np.any(ids >= len(weight)):

@@ -528,7 +528,8 @@ WRONG = {
         ),
         (
             "if pre:",
-            "x = x if not pre else layer_norm(x, **norm_params)[0]\n    if pre:",
+            "x = x if not pre else layer_norm(x, **norm_params)[0]\n"
+            "    if pre:",
             "behind the norm",
         ),
         ("    out = x + h", "    x += h\n    out = x", "changed x in place"),
@@ -543,7 +544,8 @@ WRONG = {
             "lacks the norm",
         ),
         (
-            'h, cache["dropout"] = dropout(h, config.dropout, rng)\n    out = x + h',
+            'h, cache["dropout"] = dropout(h, config.dropout, rng)\n'
+            "    out = x + h",
             'out, cache["dropout"] = dropout(x + h, config.dropout, rng)',
             "dropout on the sum",
         ),
@@ -566,13 +568,22 @@ WRONG = {
         ("return dout + dh", "return dh", "lacks the shortcut"),
         ("return dout + dh", "return dout - dh", "branch subtracted"),
         (
-            '    if pre:\n        dh, dweight, dbias = layer_norm_backward(dh, cache["norm"])',
-            '    if pre:\n        dh, dweight, dbias = layer_norm_backward(dout + dh, cache["norm"])\n        dh = dh - dout',
+            "    if pre:\n"
+            "        dh, dweight, dbias = layer_norm_backward(dh, "
+            'cache["norm"])',
+            "    if pre:\n"
+            "        dh, dweight, dbias = layer_norm_backward(dout + dh, "
+            'cache["norm"])\n'
+            "        dh = dh - dout",
             "shortcut and branch together",
         ),
         (
-            '    if pre:\n        dh, dweight, dbias = layer_norm_backward(dh, cache["norm"])',
-            '    if pre:\n        _, dweight, dbias = layer_norm_backward(dh, cache["norm"])',
+            "    if pre:\n"
+            "        dh, dweight, dbias = layer_norm_backward(dh, "
+            'cache["norm"])',
+            "    if pre:\n"
+            "        _, dweight, dbias = layer_norm_backward(dh, "
+            'cache["norm"])',
             "norm's backward on the branch",
         ),
         ("return dout + dh,", "return dout,", "is dout unchanged"),
@@ -660,8 +671,10 @@ def residual_backward(dout, cache, sublayer_backward):
         ("config.activation", '"relu"', "config.activation is gelu"),
         ("return x, cache", "return x", "has no cache"),
         (
-            '    x, cache["feed_forward"] = residual(x, feed, params["norm2"], config, rng)',
-            '    y, cache["feed_forward"] = residual(x, feed, params["norm2"], config, rng)',
+            '    x, cache["feed_forward"] = residual(x, feed, '
+            'params["norm2"], config, rng)',
+            '    y, cache["feed_forward"] = residual(x, feed, '
+            'params["norm2"], config, rng)',
             "lacks the feed-forward",
         ),
         (
@@ -670,13 +683,21 @@ def residual_backward(dout, cache, sublayer_backward):
             "lacks the attention",
         ),
         (
-            '    x, cache["attention"] = residual(x, attend, params["norm1"], config, rng)\n    x, cache["feed_forward"] = residual(x, feed, params["norm2"], config, rng)\n',
-            '    x, cache["feed_forward"] = residual(x, feed, params["norm2"], config, rng)\n    x, cache["attention"] = residual(x, attend, params["norm1"], config, rng)\n',
+            '    x, cache["attention"] = residual(x, attend, params["norm1"],'
+            " config, rng)\n"
+            '    x, cache["feed_forward"] = residual(x, feed, '
+            'params["norm2"], config, rng)\n',
+            '    x, cache["feed_forward"] = residual(x, feed, '
+            'params["norm2"], config, rng)\n'
+            '    x, cache["attention"] = residual(x, attend, params["norm1"],'
+            " config, rng)\n",
             "feed-forward before the attention",
         ),
         (
-            'residual(x, feed, params["norm2"], config, rng)\n    return x, cache',
-            'residual(x, feed, params["norm2"], config, rng)\n    return h, cache',
+            'residual(x, feed, params["norm2"], config, rng)\n'
+            "    return x, cache",
+            'residual(x, feed, params["norm2"], config, rng)\n'
+            "    return h, cache",
             "-",
         ),
         ("residual(x, attend, params", "residual(x, mask, params", "-"),
@@ -803,7 +824,8 @@ def layer_norm(x, weight, bias, eps=1e-5):
     "layer_norm_backward": [
         (
             "(dout * normed).reshape(-1, C).sum(axis=0)",
-            'np.einsum("rc,rc->c", dout.reshape(-1, C), normed.reshape(-1, C))',
+            'np.einsum("rc,rc->c", dout.reshape(-1, C), normed.reshape(-1, '
+            "C))",
         ),
         ("return dx, dweight, dbias", "return [dx, dweight, dbias]"),
         (

@@ -1,9 +1,12 @@
 """What the functions of lesson 03 are tried on."""
 
+import functools
+import inspect
 from types import SimpleNamespace
 
 import numpy as np
 
+from helpers import transformer_block as right
 from helpers.checks.cases import pair
 from helpers.checks.verdicts import Mistake
 
@@ -54,10 +57,11 @@ def dropout(rng):
 def feed_forward(rng):
     x = _draw(rng, B, T, C)
     params = {"up": _linear(rng, C, F), "down": _linear(rng, F, C)}
-    yield pair("relu", x, params, "relu")
-    yield pair("gelu", x, params, "gelu")
-    yield pair("no biases", x, _bare(params), "relu")
-    yield pair("T = 1", x[:, :1], params, activation="gelu")
+    use = _with_activations
+    yield pair("relu", x, params, "relu", use=use)
+    yield pair("gelu", x, params, "gelu", use=use)
+    yield pair("no biases", x, _bare(params), "relu", use=use)
+    yield pair("T = 1", x[:, :1], params, activation="gelu", use=use)
 
 
 def residual(rng):
@@ -105,6 +109,26 @@ def transformer_block(rng):
     given = x[:1], params, _config("pre", dropout=0.25), mask
     yield pair("dropout", *given, rng=np.random.default_rng(3))
     yield pair("T = 1", x[:, :1], params, pre)
+
+
+def _with_activations(op, op_backward):
+    """Return a pair that finds the shelf's functions in ACTIVATIONS."""
+
+    def wrap(function):
+        names = inspect.unwrap(function).__globals__
+
+        @functools.wraps(function)
+        def wrapped(*args, **settings):
+            theirs = names["ACTIVATIONS"]
+            names["ACTIVATIONS"] = theirs | right.ACTIVATIONS
+            try:
+                return function(*args, **settings)
+            finally:
+                names["ACTIVATIONS"] = theirs
+
+        return wrapped
+
+    return wrap(op), op_backward and wrap(op_backward)
 
 
 def _with_sublayer(op, op_backward):
