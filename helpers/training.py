@@ -232,11 +232,12 @@ def bits_per_byte(stories, tokenizer, params, config):
     Returns bits per UTF-8 byte of story text: a measure that does not
     depend on the tokenizer.
     """
-    end, nats, n_bytes = tokenizer.end_of_text, 0.0, 0
+    end = tokenizer.end_of_text
+    nats = 0.0
     for story in stories:
         ids = [end, *tokenizer.encode(story), end]
         nats += float(token_nats(ids, params, config).sum())
-        n_bytes += len(story.encode("utf-8"))
+    n_bytes = sum(len(story.encode("utf-8")) for story in stories)
     return nats / math.log(2) / n_bytes
 
 

@@ -2,16 +2,22 @@
 
 CHECKS holds the cases, by op: random inputs and a random gradient flowing in,
 sizes that differ from each other, parameters away from their initial values.
-A backward pass without a case fails the suite. test_mutants.py runs the same
-cases on deliberately broken copies of the code, to prove that they can fail.
+A backward pass without a case fails the suite. What depends on the kind of
+model is tried in the configurations of pairwise.py. test_mutants.py runs the
+same cases on deliberately broken copies of the code, to prove that they can
+fail.
 """
 
 import itertools
+import re
+from ast import literal_eval
+from collections import Counter
 from functools import partial
 
 import numpy as np
 import pytest
 import torch_reference as reference
+from pairwise import CHOICES, CONFIGS, ROWS, SIZES, V, config_of, name_of
 
 from helpers import (
     attention,
@@ -35,9 +41,6 @@ LESSONS = (
     training,
     generation,
 )
-# B, T, H, D, F; max_seq_len is T + 3 and the vocabulary 11
-SIZES = [(2, 5, 3, 4, 7), (3, 4, 2, 5, 6), (1, 1, 2, 3, 5)]
-V = 11
 CHECKS = {}  # op: {label: (arrays, settings)}
 
 
@@ -115,12 +118,6 @@ def prove(op, label, module=None):
     return check_backward(forward, backward, torch_op, arrays, **settings)
 
 
-def config_of(size, **options):
-    _, T, H, D, F = size
-    sizes = {"d_model": H * D, "n_heads": H, "n_layers": 2, "d_ff": F}
-    return ModelConfig(vocab_size=V, max_seq_len=T + 3, **sizes, **options)
-
-
 def moved_params(config, rng):
     """Draw parameters, then move all of them: no norm weight stays 1."""
     params = init_params(config, rng, np.float64)
@@ -137,31 +134,36 @@ def padding_mask(rng, *shape):
 # --- attention ---
 
 
-def add_attention(rng, size, s):
-    B, T, H, D, F = size
+def add_attention(rng, size):
+    B, T, H, D, F = SIZES[size]
     x = rng.normal(size=(B, T, F))
     weight, bias = rng.normal(size=(F, D)), rng.normal(size=D)
-    add("linear", f"bias{s}", x, weight, bias)
-    add("linear", f"no bias{s}", x, weight)
-    add("linear", f"rows{s}", x[0], weight, bias)
-    add("softmax", f"scores{s}", rng.normal(size=(B, H, T, T + 2)))
-    add("softmax", f"row{s}", rng.normal(size=F))
-    add("softmax", f"large{s}", 1000 + 5 * rng.normal(size=(B, F)))
+    add("linear", f"bias {size}", x, weight, bias)
+    add("linear", f"no bias {size}", x, weight)
+    add("linear", f"rows {size}", x[0], weight, bias)
+    add("softmax", f"scores {size}", rng.normal(size=(B, H, T, T + 2)))
+    add("softmax", f"row {size}", rng.normal(size=F))
+    add("softmax", f"large {size}", 1000 + 5 * rng.normal(size=(B, F)))
     q, k, v = rng.normal(size=(3, B, H, T, D))
     more_k, more_v = rng.normal(size=(2, B, H, T + 2, D))
     name = "scaled_dot_product_attention"
-    add(name, f"unmasked{s}", q, k, v)
-    add(name, f"more keys{s}", q, more_k, more_v)
-    add(name, f"causal{s}", q, k, v, mask=np.tri(T, dtype=bool))
+    add(name, f"unmasked {size}", q, k, v)
+    add(name, f"more keys {size}", q, more_k, more_v)
+    add(name, f"causal {size}", q, k, v, mask=np.tri(T, dtype=bool))
     mask = padding_mask(rng, B, 1, T, T + 2)
-    add(name, f"padding{s}", q, more_k, more_v, mask=mask)
-    add(name, f"one head{s}", q[0, 0], more_k[0, 0], more_v[0, 0])
-    add("split_heads", f"heads{s}", rng.normal(size=(B, T, H * D)), n_heads=H)
-    add("merge_heads", f"heads{s}", q)
+    add(name, f"padding {size}", q, more_k, more_v, mask=mask)
+    add(name, f"one head {size}", q[0, 0], more_k[0, 0], more_v[0, 0])
+    add(
+        "split_heads",
+        f"heads {size}",
+        rng.normal(size=(B, T, H * D)),
+        n_heads=H,
+    )
+    add("merge_heads", f"heads {size}", q)
 
 
-def add_multi_head(rng, size, s):
-    B, T, H, D, _ = size
+def add_multi_head(rng, size):
+    B, T, H, D, _ = SIZES[size]
     x = rng.normal(size=(B, T, H * D))
     masks = {
         "unmasked": None,
@@ -172,160 +174,124 @@ def add_multi_head(rng, size, s):
         config = config_of(size, bias=bias)
         params = moved_params(config, rng)["blocks"][0]["attention"]
         settings = {"n_heads": H, "mask": masks[label]}
-        label = f"{label}{' bias' if bias else ''}{s}"
+        label = f"{label}{' bias' if bias else ''} {size}"
         add("multi_head_attention", label, x, params, **settings)
 
 
 # --- embeddings ---
 
 
-def add_embeddings(rng, size, s):
-    B, T, H, D, _ = size
+def add_embeddings(rng, size):
+    B, T, H, D, _ = SIZES[size]
     C = H * D
     weight = rng.normal(size=(V, C))
     repeated = rng.integers(0, 3, size=(B, T + 4))
-    add("embedding", f"repeated{s}", repeated, weight)
-    add("embedding", f"row{s}", np.array([4, 4, 0, 10, 4]), weight)
+    add("embedding", f"repeated {size}", repeated, weight)
+    add("embedding", f"row {size}", np.array([4, 4, 0, 10, 4]), weight)
     x, table = rng.normal(size=(B, T, C)), rng.normal(size=(T + 3, C))
-    add("learned_positions", f"shorter{s}", x, table)
-    add("learned_positions", f"full{s}", x, table[:T])
+    add("learned_positions", f"shorter {size}", x, table)
+    add("learned_positions", f"full {size}", x, table[:T])
 
 
 # --- the block ---
 
 
-def add_elementwise(rng, size, s):
-    x = rng.normal(size=size[:3])
+def add_elementwise(rng, size):
+    x = rng.normal(size=SIZES[size][:3])
     x.flat[::4] = 0.0  # relu's kink
     for op in ("relu", "gelu"):
-        add(op, f"normal{s}", x)
-        add(op, f"large{s}", 8 * x)
-    add("dropout", f"p 0.3{s}", x, p=0.3, rng=np.random.default_rng(3))
-    add("dropout", f"p 0.8{s}", x, p=0.8, rng=np.random.default_rng(4))
-    add("dropout", f"p 0{s}", x, p=0.0, rng=np.random.default_rng(5))
-    add("dropout", f"evaluation{s}", x, p=0.5, rng=None)
+        add(op, f"normal {size}", x)
+        add(op, f"large {size}", 8 * x)
+    add("dropout", f"p 0.3 {size}", x, p=0.3, rng=np.random.default_rng(3))
+    add("dropout", f"p 0.8 {size}", x, p=0.8, rng=np.random.default_rng(4))
+    add("dropout", f"p 0 {size}", x, p=0.0, rng=np.random.default_rng(5))
+    add("dropout", f"evaluation {size}", x, p=0.5, rng=None)
 
 
-def add_layer_norm(rng, size, s):
-    B, T, H, D, _ = size
+def add_layer_norm(rng, size):
+    B, T, H, D, _ = SIZES[size]
     x = rng.normal(1.0, 2.0, size=(B, T, H * D))
     weight, bias = rng.normal(size=(2, H * D))
-    add("layer_norm", f"usual eps{s}", x, weight, bias)
-    add("layer_norm", f"large eps{s}", x, weight, bias, eps=0.5)
-    add("layer_norm", f"small x{s}", x * 1e-3, weight, bias)
-    add("layer_norm", f"one row{s}", x[0, 0], weight, bias)
+    add("layer_norm", f"usual eps {size}", x, weight, bias)
+    add("layer_norm", f"large eps {size}", x, weight, bias, eps=0.5)
+    add("layer_norm", f"small x {size}", x * 1e-3, weight, bias)
+    add("layer_norm", f"one row {size}", x[0, 0], weight, bias)
 
 
-def add_blocks(rng, size, s):
-    B, T, H, D, _ = size
+def add_block(rng, label, size, config):
+    B, T, H, D, _ = SIZES[size]
     x = rng.normal(size=(B, T, H * D))
-    for kinds in itertools.product(
-        ["pre", "post"], ["gelu", "relu"], [True, False], [0.0, 0.3]
-    ):
-        norm, activation, bias, p = kinds
-        options = {"activation": activation, "bias": bias, "dropout": p}
-        config = config_of(size, norm=norm, **options)
-        params = moved_params(config, rng)["blocks"][0]
-        label = " ".join(map(str, kinds)) + s
-        settings = {"rng": np.random.default_rng(5)}
-        feed, norm1 = params["feed_forward"], params["norm1"]
-        add("residual", label, x, feed, norm1, config, **settings)
-        add("transformer_block", label, x, params, config, **settings)
-        settings["mask"] = np.tri(T, dtype=bool)
-        label = "causal " + label
-        add("transformer_block", label, x, params, config, **settings)
-        if norm == "pre" and p == 0.0:
-            label = f"{activation} {bias}{s}"
-            add("feed_forward", label, x, feed, activation)
+    params = moved_params(config, rng)["blocks"][0]
+    feed, norm = params["feed_forward"], params["norm1"]
+    settings = {"rng": np.random.default_rng(5)}
+    add("feed_forward", label, x, feed, config.activation)
+    add("residual", label, x, feed, norm, config, **settings)
+    add("transformer_block", label, x, params, config, **settings)
+    settings["mask"] = np.tri(T, dtype=bool)
+    add("transformer_block", f"causal {label}", x, params, config, **settings)
 
 
 # --- the model ---
 
 
-def add_cross_entropy(rng, size, s):
-    B, T = size[:2]
+def add_cross_entropy(rng, size):
+    B, T = SIZES[size][:2]
     logits = rng.normal(size=(B, T + 1, V))
     targets = rng.integers(0, V, size=(B, T + 1))
     some = targets.copy()
     some[0, 0], some[-1, -1] = -100, 3
     op = "cross_entropy"
-    add(op, f"all{s}", logits, targets)
-    add(op, f"some ignored{s}", logits, some)
+    add(op, f"all {size}", logits, targets)
+    add(op, f"some ignored {size}", logits, some)
     fives = np.where(some == -100, 5, some)
-    add(op, f"5 ignored{s}", logits, fives, ignore_index=5)
-    add(op, f"large{s}", 500 + 40 * logits, some)
-    add(op, f"rows{s}", logits[0], targets[0])
+    add(op, f"5 ignored {size}", logits, fives, ignore_index=5)
+    add(op, f"large {size}", 500 + 40 * logits, some)
+    add(op, f"rows {size}", logits[0], targets[0])
 
 
-def add_ends(rng, size, s):
-    B, T, H, D, _ = size
-    ids = rng.integers(0, 4, size=(B, T))
-    x = rng.normal(size=(B, T, H * D))
-    for positions, p in itertools.product(
-        ["learned", "sinusoidal"], [0.0, 0.3]
-    ):
-        config = config_of(size, positions=positions, dropout=p)
-        params = moved_params(config, rng)
-        used = ("token_embedding", "position_embedding")
-        params = {key: params[key] for key in used if key in params}
-        settings = {"rng": np.random.default_rng(6)}
-        label = f"{positions} {p}{s}"
-        add("embed", label, ids, params, config, **settings)
-    for tied in (True, False):
-        params = moved_params(config_of(size, tied_head=tied), rng)
-        key = "token_embedding" if tied else "head"
-        add("head", f"{key}{s}", x, {key: params[key]})
-
-
-KINDS = {
-    "norm": ("pre", "post"),
-    "activation": ("gelu", "relu"),
-    "positions": ("learned", "sinusoidal"),
-    "tied_head": (True, False),
-    "bias": (True, False),
-}
-COMBINATIONS = [
-    dict(zip(KINDS, kinds)) for kinds in itertools.product(*KINDS.values())
-]
-
-
-def add_models(rng, size, s):
-    B, T = size[:2]
+def add_model(rng, label, size, config):
+    B, T, H, D, _ = SIZES[size]
     ids = rng.integers(0, V - 2, size=(B, T))  # some twice, some never
     targets = rng.integers(0, V, size=(B, T))
     targets[0, 0] = -100 if targets.size > 1 else 1
-    for options in COMBINATIONS:
-        for p in (0.0, 0.25):
-            config = config_of(size, **options, dropout=p)
-            params = moved_params(config, rng)
-            settings = {"rng": np.random.default_rng(7)}
-            label = " ".join(map(str, options.values())) + f" {p}{s}"
-            add("language_model", label, ids, params, config, **settings)
-            add("loss", label, ids, targets, params, config, **settings)
-    mask = padding_mask(rng, T, T)
-    config = config_of(size)
     params = moved_params(config, rng)
-    add("language_model", f"own mask{s}", ids, params, config, mask=mask)
+    settings = {"rng": np.random.default_rng(7)}
+    add("language_model", label, ids, params, config, **settings)
+    add("loss", label, ids, targets, params, config, **settings)
+    used = ("token_embedding", "position_embedding")
+    ends = {key: params[key] for key in used if key in params}
+    add("embed", label, ids % 4, ends, config, **settings)
+    key = "token_embedding" if config.tied_head else "head"
+    x = rng.normal(size=(B, T, H * D))
+    add("head", label, x, {key: params[key]})
+    settings["mask"] = padding_mask(rng, T, T)
+    add("language_model", f"own mask {label}", ids, params, config, **settings)
 
 
 for seed, size in enumerate(SIZES):
-    suffix = f" {seed}"
     rng = np.random.default_rng(seed)
-    add_attention(rng, size, suffix)
-    add_multi_head(rng, size, suffix)
-    add_embeddings(rng, size, suffix)
-    add_elementwise(rng, size, suffix)
-    add_layer_norm(rng, size, suffix)
-    add_blocks(rng, size, suffix)
-    add_cross_entropy(rng, size, suffix)
-    add_ends(rng, size, suffix)
-    if size != SIZES[1]:
-        add_models(rng, size, suffix)
+    add_attention(rng, size)
+    add_multi_head(rng, size)
+    add_embeddings(rng, size)
+    add_elementwise(rng, size)
+    add_layer_norm(rng, size)
+    add_cross_entropy(rng, size)
+
+for seed, (row, config) in enumerate(zip(ROWS, CONFIGS.values())):
+    rng = np.random.default_rng(seed)
+    add_block(rng, name_of(row), row[0], config)
+    add_model(rng, name_of(row), row[0], config)
 
 
-@pytest.mark.parametrize(
-    "op, label", [(op, label) for op in CHECKS for label in CHECKS[op]]
-)
+def every_case():
+    """Yield op and label of each case; the first of an op is a quick one."""
+    for op, labels in CHECKS.items():
+        first, *others = labels
+        yield pytest.param(op, first, marks=pytest.mark.quick)
+        yield from ((op, label) for label in others)
+
+
+@pytest.mark.parametrize("op, label", list(every_case()))
 def test_backward_equals_torch(op, label):
     prove(op, label)
 
@@ -335,14 +301,40 @@ def test_every_backward_has_a_case():
     assert len(MODULES) > 15
 
 
-@pytest.mark.parametrize("op, place", [("language_model", 2), ("loss", 3)])
-def test_every_configuration_is_among_the_cases(op, place):
-    configs = [arrays[place] for arrays, _ in CHECKS[op].values()]
-    seen = {
-        (*(getattr(config, kind) for kind in KINDS), config.dropout > 0)
-        for config in configs
-    }
-    assert len(seen) == 2**6
+def allowed(name):
+    """Return the values ModelConfig allows, as its refusal lists them."""
+    if name == "dropout":
+        return (0.0, 0.3)
+    with pytest.raises(ValueError) as refusal:
+        config_of("1x1", **{name: "?"})
+    return literal_eval(re.search(r"\(.+\)", str(refusal.value))[0])
+
+
+def test_every_pair_of_choices_is_among_the_configurations():
+    values = [tuple(SIZES), *(allowed(name) for name in CHOICES)]
+    assert len(ROWS[0]) == len(values)
+    for i, j in itertools.combinations(range(len(values)), 2):
+        pairs = {(row[i], row[j]) for row in ROWS}
+        missing = set(itertools.product(values[i], values[j])) - pairs
+        assert not missing, f"no row of pairwise.py has {missing}"
+
+
+def test_eight_rows_hold_every_pair_twice():
+    """Without the rows of one token, in which much cannot be seen."""
+    rows = [row for row in ROWS if row[0] != "1x1"]
+    assert len(rows) == 8
+    for column, other in itertools.combinations(zip(*rows), 2):
+        pairs = Counter(zip(column, other))
+        assert set(pairs.values()) == {2} and len(pairs) == 4
+
+
+@pytest.mark.parametrize(
+    "op", ["residual", "transformer_block", "embed", "language_model", "loss"]
+)
+def test_every_configuration_is_among_the_cases(op):
+    arrays = [arrays for arrays, _ in CHECKS[op].values()]
+    used = [v for v in itertools.chain(*arrays) if type(v) is ModelConfig]
+    assert all(config in used for config in CONFIGS.values())
 
 
 @pytest.mark.parametrize(
@@ -369,9 +361,8 @@ def test_backward_equals_central_differences(op):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_default_model_is_gpt2(seed):
-    rng, size = np.random.default_rng(seed), SIZES[0]
-    config = config_of(size)
-    params, ids = moved_params(config, rng), rng.integers(0, V, size[:2])
+    rng, config = np.random.default_rng(seed), config_of("2x5")
+    params, ids = moved_params(config, rng), rng.integers(0, V, (2, 5))
 
     def gpt2(ids, params, config):
         return reference.gpt2(ids, params, config.n_heads)
@@ -384,17 +375,17 @@ def test_default_model_is_gpt2(seed):
 @pytest.mark.parametrize("masked", [True, False])
 @pytest.mark.parametrize("seed", range(3))
 def test_post_norm_relu_block_is_the_one_of_2017(seed, masked):
-    rng, (B, T, H, D, _) = np.random.default_rng(seed), SIZES[0]
-    config = config_of(SIZES[0], norm="post", activation="relu", bias=False)
+    rng = np.random.default_rng(seed)
+    config = config_of("2x5", norm="post", activation="relu", bias=False)
     params = moved_params(config, rng)["blocks"][0]
-    x = rng.normal(size=(B, T, H * D))
+    x = rng.normal(size=(2, 5, config.d_model))
 
     def block_2017(x, params, config, mask=None):
         return reference.block_2017(x, params, config.n_heads, mask)
 
     block = transformer_block.transformer_block
     backward = transformer_block.transformer_block_backward
-    mask = np.tri(T, dtype=bool) if masked else None
+    mask = np.tri(5, dtype=bool) if masked else None
     check_backward(block, backward, block_2017, (x, params, config), mask=mask)
 
 

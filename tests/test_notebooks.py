@@ -140,7 +140,7 @@ def test_cells_are_short(name):
 
 @every_lesson
 def test_number_of_cells(name):
-    most = 78 if name == "06_training" else 70  # 06 also shows the speed
+    most = 60 if name == "06_training" else 70
     assert 45 <= len(read(name).cells) <= most
 
 
@@ -261,3 +261,18 @@ def test_lessons_need_neither_torch_nor_datasets_nor_widgets():
     code += ", ".join(f"helpers.{module}" for module in ORDER)
     code += ", helpers.checks.torch_ops"  # loads torch when it is called
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+# lesson 06
+
+
+def test_training_is_seen_plain():
+    """A short lesson, a loop of few lines, and the model's own words."""
+    code = [c for c in read("06_training").cells if c.cell_type == "code"]
+    assert sum(len(cell.source.splitlines()) for cell in code) <= 420
+    (cell,) = [c for c in code if "in train_steps(run, draw, " in c.source]
+    loop = cell.source[cell.source.index("for loss") :]
+    assert len(loop.splitlines()) <= 12
+    story = code[-2]  # before the comparison with the shelf
+    assert "write(run" in story.source
+    assert len(story.outputs[0].text.split()) > 20

@@ -9,6 +9,8 @@ test_mutants.py runs PROOFS on broken copies of the module.
 import math
 import signal
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,7 +29,14 @@ from helpers.language_model import (
 from helpers.runs import checkpoints, loop, scoring, speed
 from helpers.runs.guards import check_finite
 from helpers.runs.params import map_arrays, named_arrays
-from helpers.tinystories import bpe_tokenizer, char_tokenizer, train_bpe
+from helpers.tinystories import (
+    bpe_tokenizer,
+    char_tokenizer,
+    sample_batch,
+    story_starts,
+    tokenize_stories,
+    train_bpe,
+)
 from helpers.training import TrainSettings, start_run
 
 CONFIG = ModelConfig(
@@ -441,6 +450,72 @@ def test_run_folder_round_trip(tmp_path):
     lines = (tmp_path / "log.csv").read_text().splitlines()
     assert lines[0].startswith("step,tokens,train_loss,valid_loss")
     assert [line.split(",")[0] for line in lines[1:]] == ["4", "8", "9"]
+
+
+# --- the production loop, and runs of the version before ---
+
+
+@pytest.mark.parametrize("windows", ["anywhere", "stories"])
+def test_the_production_loop_is_the_plain_one_with_books(windows, tmp_path):
+    """Nine steps with dropout, written out, bit for bit."""
+    tokens = np.resize([12, 3, 4, 5, 6, 7, 8, 9, 1, 2], 200).astype(np.uint16)
+    settings = replace(SETTINGS, windows=windows, decay="linear", final=0.2)
+    config = replace(CONFIG, dropout=0.2)
+    run, plain = (start_run(config, settings) for _ in range(2))
+    log = loop.train_on_stories(
+        run, tokens, tokens[:41], tmp_path, progress=False
+    )
+
+    starts = story_starts(tokens, 6) if windows == "stories" else None
+    losses = []
+    for step in range(9):
+        ids, targets = sample_batch(tokens, 3, 6, plain.rng, starts)
+        loss, grads = speed.batch_loss_and_grads(
+            ids, targets, plain.params, config, plain.rng
+        )
+        training.clip_grad_norm(grads, settings.max_norm)
+        plain.optimizer.lr = training.learning_rate(
+            step, settings.lr, 2, 9, "linear", 0.2
+        )
+        plain.optimizer.step(grads)
+        losses.append(loss)
+    assert_same_run(run, replace(plain, step=9), step=9)
+    assert [row["step"] for row in log] == [4, 8, 9]
+    parts = losses[:4], losses[4:8], losses[8:]
+    assert [row["train_loss"] for row in log] == [np.mean(p) for p in parts]
+
+
+BEFORE = Path(__file__).with_name("run_before")
+
+
+def test_a_run_of_the_version_before_goes_on(capsys):
+    """tests/run_before was saved after six of nine steps, by version 0.1.
+
+    That version then came to after.npz, on another processor perhaps; and
+    what it read and drew is what a plain loop reads and draws, to the bit.
+    """
+    stories = ["Tim sat on a mat.", "A cat ran to the sun."]
+    stories = [*stories, "Ann had a hat and a cat."] * 3
+    run, tokenizer = checkpoints.load_run(BEFORE)
+    plain, _ = checkpoints.load_run(BEFORE)
+    tokens = tokenize_stories(stories, tokenizer)
+    valid = tokenize_stories(stories[:2], tokenizer)
+    assert run.step == 6 and [row["step"] for row in run.log] == [4]
+    log = loop.train_on_stories(run, tokens, valid, progress=False)
+    assert [row["step"] for row in log] == [4, 8, 9]
+    assert log[1]["train_loss"] == pytest.approx(5.509350808461507, rel=1e-6)
+
+    draw = partial(sample_batch, tokens, 5, 6, starts=story_starts(tokens, 6))
+    for _ in training.train_steps(plain, draw, speed.batch_loss_and_grads):
+        pass
+    assert_same_run(run, plain, step=9)
+    with np.load(BEFORE / "after.npz") as after:
+        arrays = checkpoints.filed_arrays(run)
+        assert set(after.files) == set(arrays)
+        for name, array in arrays.items():
+            np.testing.assert_allclose(
+                array, after[name], rtol=1e-4, atol=1e-6
+            )
 
 
 # --- diverging ---
