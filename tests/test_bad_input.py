@@ -530,6 +530,22 @@ MODEL = {
         ),
         ["mask", "nothing", "at least one"],
     ),
+    "an additive mask": (
+        lambda _: attend(np.where(causal_mask(3), 0.0, -1e9)),
+        ["boolean", "float64", "mask == 0"],
+    ),
+    "a list for a mask": (
+        lambda _: scaled_dot_product_attention(X, X, X, [[True]]),
+        ["boolean array", "[[True]]"],
+    ),
+    "a mask of another size": (
+        lambda _: attend(causal_mask(4)),
+        ["(4, 4)", "(1, 2, 3, 3)", "broadcasts"],
+    ),
+    "a mask with more axes than the scores": (
+        lambda _: attend(np.ones((2, 1, 1, 3, 3), bool)),
+        ["(2, 1, 1, 3, 3)", "(1, 2, 3, 3)"],
+    ),
     "targets that are all ignored": (
         lambda _: score(np.full((2, 3), -100)),
         ["ignore_index"],

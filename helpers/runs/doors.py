@@ -18,6 +18,7 @@ from helpers.runs.guards import (
     check_config,
     check_ids,
     check_logits,
+    check_mask,
     check_memory,
     check_names,
     check_number,
@@ -71,6 +72,15 @@ def behind(check, function):
         return function(*args, **settings)
 
     return call
+
+
+# lesson 01
+
+
+def scaled_dot_product_attention(q, k, v, mask=None):
+    if mask is not None:
+        leading = np.broadcast_shapes(q.shape[:-2], k.shape[:-2])
+        check_mask(mask, (*leading, q.shape[-2], k.shape[-2]))
 
 
 # lesson 04

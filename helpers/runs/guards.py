@@ -145,6 +145,26 @@ def check_ids(ids, config):
         )
 
 
+def check_mask(mask, shape):
+    """Raise ValueError unless a mask is boolean and broadcasts to shape."""
+    array = isinstance(mask, np.ndarray)
+    if not array or mask.dtype != bool:
+        raise ValueError(
+            "a mask must be a boolean array, True = may attend, not "
+            f"{mask.dtype if array else show(mask)}; mask == 0 makes one of "
+            "an additive mask"
+        )
+    try:
+        fits = np.broadcast_shapes(mask.shape, shape) == shape
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError(
+            f"a mask of shape {mask.shape} does not fit scores of shape "
+            f"{shape}; give one that broadcasts to it"
+        )
+
+
 def check_targets(targets, V):
     """Raise ValueError unless there are targets and all lie in 0..V-1."""
     if targets.dtype.kind not in "iu":
