@@ -61,7 +61,7 @@ from helpers.runs import (
     speed,
 )
 from helpers.runs.checkpoints import CHECKPOINTS, TOKENIZER, load_run, save_run
-from helpers.runs.guards import check_sampling
+from helpers.runs.guards import check_sampling, show
 from helpers.stories import download
 from helpers.stories.files import mend
 from helpers.stories.grammar import tell_stories
@@ -90,6 +90,9 @@ SIZES = {
 }
 CONFIG = ModelConfig(**SIZES)
 PARAMS = init_params(CONFIG, np.random.default_rng(0))
+DIVERGED = PARAMS | {
+    "final_norm": {"weight": np.ones(12), "bias": np.nan * np.ones(12)}
+}
 SETTINGS = TrainSettings(steps=4, batch_size=2, seq_len=4, eval_every=2)
 RANKS = train_bpe("one two one two", 260)
 SPELLED = {"vocab_size": 260, "d_model": 12, "n_heads": 3, "d_ff": 7}
@@ -879,6 +882,36 @@ GENERATION = {
     "half a token to write": (
         lambda _: sample(n_tokens=0.5),
         ["n_tokens", "0.5"],
+    ),
+    **{
+        f"a stop_id that is {what}": (
+            lambda _, stop_id=stop_id: sample(stop_id=stop_id),
+            ["stop_id", "one token id", "0..10", show(stop_id)],
+        )
+        for what, stop_id in {
+            "a list": [0],
+            "a tuple": (0, 1),
+            "a set": {0},
+            "text": "<|endoftext|>",
+            "no token": 11,
+            "true": True,
+        }.items()
+    },
+    "a stop_id that is a list, in a batch": (
+        lambda _: generate_batch([[1]], PARAMS, CONFIG, stop_id=[0]),
+        ["stop_id", "[0]"],
+    ),
+    "a stop_id that is a list, with beams": (
+        lambda _: beam_search([1], PARAMS, CONFIG, stop_id=[0]),
+        ["stop_id", "[0]"],
+    ),
+    "beams of a model that has diverged": (
+        lambda _: beam_search([1], DIVERGED, CONFIG),
+        ["NaN", "older checkpoint"],
+    ),
+    "a batch of a model that has diverged": (
+        lambda _: generate_batch([[1]], DIVERGED, CONFIG),
+        ["NaN", "older checkpoint"],
     ),
     "logits with NaN": (
         lambda _: next_token_probs(np.array([1.0, NAN, 2.0])),

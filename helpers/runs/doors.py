@@ -31,6 +31,7 @@ from helpers.runs.guards import (
     check_space,
     check_special_tokens,
     check_split,
+    check_stop_id,
     check_targets,
     check_text,
     check_texts,
@@ -206,6 +207,7 @@ def sample_steps(
     prompt_ids, params, config, n_tokens=200, rng=None, stop_id=None, **knobs
 ):
     check_names("sample_steps", knobs, WRITING)
+    check_stop_id(stop_id, config)
     check_prompt(prompt_ids, config, n_tokens)
     check_knobs(**knobs)
 
@@ -223,6 +225,7 @@ def generate_batch(
     prompts, params, config, n_tokens=200, rng=None, stop_id=None, **knobs
 ):
     check_names("generate_batch", knobs, WRITING)
+    check_stop_id(stop_id, config)
     check_prompts(prompts, config, n_tokens)
     check_knobs(**knobs)
 
@@ -231,7 +234,13 @@ def beam_search(
     prompt_ids, params, config, n_beams=4, n_tokens=50, stop_id=None
 ):
     check_prompt(prompt_ids, config, n_tokens)
+    check_stop_id(stop_id, config)
     check_beams(n_beams, config)
+
+
+def extend_beams(beams, logits, n_beams, stop_id):
+    for row in logits[: len(beams)]:
+        check_logits(row)
 
 
 def check_knobs(repetition_penalty=1.0, **settings):

@@ -579,6 +579,18 @@ def check_prompts(prompts, config, n_tokens=0):
         check_prompt(prompt, config)
 
 
+def check_stop_id(stop_id, config):
+    """Raise ValueError unless stop_id is one token id, or None."""
+    if stop_id is None:
+        return
+    good = isinstance(stop_id, int | np.integer) and type(stop_id) is not bool
+    if not good or not 0 <= stop_id < config.vocab_size:
+        raise ValueError(
+            f"stop_id must be one token id in 0..{config.vocab_size - 1}, or "
+            f"None, not {show(stop_id)}"
+        )
+
+
 def check_space(length, config):
     """Raise ValueError for more tokens than a KV cache has room for."""
     if length > config.max_seq_len:
