@@ -1,0 +1,366 @@
+"""What the functions of lesson 05 are tried on."""
+
+import heapq
+import tempfile
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import numpy as np
+
+from helpers.checks.cases import refusal, value
+
+END = "<|endoftext|>"
+TEXT = (
+    "the hen and the then hens, themselves then; the café had a naïve café "
+    f"hen, hehehe aaaaa aaaa{END}the other hen gathered there{END}"
+    "banana bananas, the bandana 12 1212 the 猫"
+)
+
+
+def count_words(rng):
+    def keys(**counts):
+        return {tuple(word.encode("utf-8")): n for word, n in counts.items()}
+
+    cats = keys(the=2) | {tuple(b" cat"): 2, tuple(b" dog"): 1}
+    yield value("a text", "the cat cat dog", expected={
+        tuple(b"the"): 1, tuple(b" cat"): 2, tuple(b" dog"): 1
+    })  # fmt: skip
+    text = f"the cat dog{END}the cat"
+    yield value("a separator", text, expected=cats)
+    cafe = keys(café=1) | {tuple(" 猫".encode()): 2}
+    yield value("letters outside ASCII", "café 猫 猫", expected=cafe)
+    yield value("an apostrophe, numbers, marks", "Tim's 12 hats, Tim's!  Yes.")
+    yield value("lines and runs of space", "one\n\ntwo   three \n one ")
+    yield value("capitals", "The the THE", expected=keys(The=1) | {
+        tuple(b" the"): 1, tuple(b" THE"): 1
+    })  # fmt: skip
+    yield value("no special tokens", f"a{END}", ())
+    two = (END, "[x]")
+    kept = keys(ax=1, b=1) | {tuple(b" x"): 1}
+    yield value("two special tokens", "ax[x]b x", two, expected=kept)
+    yield value("nothing between two separators", END + END, expected={})
+    yield value("an empty text", "", expected={})
+
+
+def count_pairs(rng):
+    banana = {(98, 97): 1, (97, 110): 2, (110, 97): 2}
+    at = dict.fromkeys(banana, {0})
+    yield value("one word", [list(b"banana")], [1], expected=(banana, at))
+    words = [[5, 6, 7], [6, 7], [8], [5, 6, 5, 6]]
+    pairs = {(5, 6): 3 + 2 * 11, (6, 7): 3 + 10, (6, 5): 11}
+    at = {(5, 6): {0, 3}, (6, 7): {0, 1}, (6, 5): {3}}
+    yield value(
+        "words of different counts",
+        words,
+        [3, 10, 9, 11],
+        expected=(pairs, at),
+    )
+    four = ({(97, 97): 4}, {(97, 97): {0}})
+    yield value("pairs that overlap", [[97] * 5], [1], expected=four)
+    yield value("words of one id", [[1], []], [4, 4], expected=({}, {}))
+    yield value(
+        "asked for a pair that never occurs",
+        [[1, 2]],
+        [1],
+        expected=(0, set()),
+        use=_ask_for_another,
+    )
+
+
+def _ask_for_another(f, words, counts):
+    pairs, where = f(words, counts)
+    return pairs[8, 9], where[8, 9]
+
+
+def merge(rng):
+    banana = list(b"banana")
+    yield value("a n in banana", banana, (97, 110), 256, expected=[
+        98, 256, 256, 97
+    ])  # fmt: skip
+    yield value("a pair that overlaps itself", [7] * 5, (7, 7), 256, expected=[
+        256, 256, 7
+    ])  # fmt: skip
+    yield value("a pair at the end", [1, 2, 3], (2, 3), 256, expected=[1, 256])
+    yield value("the first of a pair at the end", [2, 1, 2], (2, 1), 9,
+                expected=[9, 2])  # fmt: skip
+    yield value("a pair that is not there", [3, 2, 1], (2, 3), 256,
+                expected=[3, 2, 1])  # fmt: skip
+    yield value("ids that were merged before", [256, 1, 256], (256, 1), 300,
+                expected=[300, 256])  # fmt: skip
+    yield value("one id", [4], (4, 4), 256, expected=[4])
+    yield value("no id", [], (4, 4), 256, expected=[])
+
+
+def merge_everywhere(rng):
+    def case(title, pair, words, counts):
+        return value(title, pair, 256, words, counts, use=_merge_and_look)
+
+    words = [[1, 2, 3], [4, 1, 2], [3, 4], [1, 2, 1, 2], [2, 1]]
+    yield case("three of five words", (1, 2), words, [5, 7, 20, 2, 4])
+    yield case(
+        "a pair that overlaps itself", (7, 7), [[7] * 5, [7, 8]], [3, 4]
+    )
+    yield case("a word that is the pair", (1, 2), [[1, 2], [3, 1]], [6, 2])
+    many = [[5, 1, 2, 6], [5, 6], [6, 1, 2, 5, 1], [1, 1, 2, 2], [9]]
+    yield case("neighbours on both sides", (1, 2), many, [2, 3, 5, 7, 11])
+
+
+class _Watched(list):
+    """Note which of its places are read."""
+
+    def __init__(self, content):
+        super().__init__(content)
+        self.seen = set()
+
+    def __getitem__(self, i):
+        self.seen |= (
+            set(range(*i.indices(len(self))))
+            if isinstance(i, slice)
+            else {i % len(self)}
+        )
+        return super().__getitem__(i)
+
+    def __iter__(self):
+        self.seen |= set(range(len(self)))
+        return super().__iter__()
+
+
+def _merge_and_look(f, pair, new_id, words, counts):
+    """Return what merge_everywhere has done, whatever its style."""
+    words = _Watched([list(word) for word in words])
+    pairs, where = Counter(), defaultdict(set)
+    for i, word in enumerate(list.__iter__(words)):
+        for found in zip(word, word[1:]):
+            pairs[found] += counts[i]
+            where[found].add(i)
+    before = pairs.copy()
+    changed = f(pair, new_id, words, counts, pairs, where)
+    seen, words = sorted(words.seen), [*list.__iter__(words)]
+    left = {found: n for found, n in pairs.items() if n}
+    spans = {found: i for i, w in enumerate(words) for found in zip(w, w[1:])}
+    return {
+        "words": words,
+        "pairs": left,
+        "where": {
+            found: [
+                i
+                for i in sorted(where[found])
+                if found in zip(words[i], words[i][1:])
+            ]
+            for found in spans
+        },
+        "returned": sorted(
+            {
+                p
+                for p in changed or ()
+                if left.get(p, 0) != before[p] and p in left
+            }
+        ),
+        "words it looked at": seen,
+    }
+
+
+def most_frequent(rng):
+    three = [(-3, (1, 2)), (-5, (2, 1)), (-4, (9, 9))]
+    counts = {(1, 2): 3, (2, 1): 5, (9, 9): 4}
+    yield _pops("three pairs", three, counts, 4, [
+        (2, 1), (9, 9), (1, 2), None
+    ])  # fmt: skip
+    equal = [(-4, (7, 1)), (-4, (2, 9)), (-4, (2, 3))]
+    counts = {(7, 1): 4, (2, 9): 4, (2, 3): 4}
+    yield _pops("equals", equal, counts, 2, [(2, 3), (2, 9)])
+    old = [(-9, (1, 2)), (-2, (1, 2)), (-5, (3, 4)), (-4, (5, 6))]
+    counts = {(1, 2): 2, (3, 4): 6, (5, 6): 4}
+    yield _pops("counts that fell or grew", old, counts, 2, [(5, 6), (1, 2)])
+    gone = [(-3, (1, 2)), (0, (3, 4)), (-1, (5, 6))]
+    counts = {(3, 4): 0, (5, 6): 1}
+    yield _pops("pairs that are gone", gone, counts, 2, [(5, 6), None])
+    yield _pops("an empty heap", [], {(1, 2): 3}, 1, [None])
+
+
+def _pops(title, entries, counts, times, expected):
+    return value(title, entries, counts, times, use=_pop, expected=expected)
+
+
+def _pop(f, entries, counts, times):
+    """Return what most_frequent gives several times in a row."""
+    heap, pairs = list(entries), Counter(counts)
+    heapq.heapify(heap)
+    return [f(heap, pairs) for _ in range(times)]
+
+
+def train_bpe(rng):
+    def case(title, text, vocab_size, *more):
+        return value(title, text, vocab_size, *more, use=_learn)
+
+    yield case("the words of the lesson", "the then them the cat cats", 261)
+    yield case("forty merges", TEXT, 297)
+    yield case("equals", "bd ac db ca", 260)
+    yield case("letters outside ASCII", "猫猫猫 café café", 264)
+    yield case("a text that has no more pairs", f"abab{END}ab", 300)
+    yield case("room for the bytes alone", "the the", 257)
+    yield case("two special tokens", "the then[x]the", 261, (END, "[x]"))
+    yield case("no special tokens", "the then the", 259, ())
+    yield case("an empty text", "", 270)
+    yield refusal("a vocabulary without room for the bytes", "the", 256)
+
+
+def _learn(f, *arguments):
+    """Return the merges that train_bpe finds, and whether the rest is so."""
+    ranks = f(*arguments)
+    tokens = sorted(ranks, key=ranks.get)
+    bytes_first = tokens[:256] == [bytes([i]) for i in range(256)]
+    return {
+        "merges": [token for token in tokens if len(token) > 1],
+        "the 256 bytes come first": bytes_first,
+        "ids count from 0": sorted(ranks.values()) == [*range(len(ranks))],
+    }
+
+
+def encode_word(rng):
+    plain = _ranks(b"bc ab cd abc the th he")
+    late = dict(sorted(plain.items(), reverse=True))  # the order is no rank
+    yield value(
+        "the lowest rank first", b"abcd", plain, expected=[97, 256, 100]
+    )
+    yield value("a merge of merges", b"zabc", plain, expected=[122, 259])
+    yield value(
+        "ranks in another order", b"abcd", late, expected=[97, 256, 100]
+    )
+    yield value("an odd row of equals", b"aaaaa", _ranks(b"aa"), expected=[
+        256, 256, 97
+    ])  # fmt: skip
+    yield value("two of the same", b"cdxcd", plain, expected=[258, 120, 258])
+    yield value("a long piece out of reach", b"the", plain)
+    moved = _ranks(b"th he the", first=rng.permutation(256))
+    yield value("bytes whose ids are others", b"other the", moved)
+    cat = _ranks("猫 é".encode())
+    yield value("letters outside ASCII", "猫é".encode(), cat)
+    yield value("one byte", b"q", plain, expected=[113])
+    yield value("no byte", b"", plain, expected=[])
+
+
+def _ranks(merges, first=range(256)):
+    tokens = [bytes([i]) for i in first] + merges.split()
+    return {token: i for i, token in enumerate(tokens)}
+
+
+def split_stories(rng):
+    stories = [f"story {letter}" for letter in "abcdefghijklm"]
+    twice = stories[:9] + stories[4:] + stories[:2]
+    yield value("thirteen stories", stories)
+    yield value("some that occur twice", twice, 0.3)
+    yield value("another seed", stories, seed=3)
+    yield value("a fraction that rounds up", stories[:9], 0.3)
+    yield value("three stories", stories[:3], 0.4, 1)
+    yield refusal("one story told twice", stories[:1] * 2, 0.5)
+    yield refusal("a part that would be empty", stories[:4])
+
+
+def tokenize_stories(rng):
+    def case(title, stories, tokenizer=None, to_file=False):
+        options = stories, tokenizer or _Letters(90), to_file
+        return value(title, *options, use=_tokenize)
+
+    yield case("three stories", ["abc", "de", "f"])
+    yield case("one story", ["hello"])
+    yield case("an empty story", ["ab", "", "c"])
+    yield case("no story", [])
+    yield case("ids up to 65,535", ["abc", "zy"], _Letters(65_535))
+    yield case("a path", ["abc", "de"], to_file=True)
+    yield refusal("a vocabulary of 65,537", ["ab"], _Letters(65_536))
+
+
+class _Letters:
+    """Give letters ids that count down from end_of_text."""
+
+    def __init__(self, end_of_text):
+        self.end_of_text, self.vocab_size = end_of_text, end_of_text + 1
+
+    def encode(self, text):
+        return [self.end_of_text + 96 - ord(letter) for letter in text]
+
+    def encode_batch(self, texts):
+        return [self.encode(text) for text in texts]
+
+
+def _tokenize(f, stories, tokenizer, to_file):
+    """Return the tokens and their dtype; of a file, how it came back."""
+    if not to_file:
+        tokens = f(stories, tokenizer)
+        return {"tokens": [*map(int, tokens)], "dtype": str(tokens.dtype)}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "tokens.npy"
+        tokens = f(stories, tokenizer, path)
+        written = [*map(int, np.load(path))] if path.exists() else "nothing"
+        result = {
+            "tokens": [*map(int, tokens)],
+            "dtype": str(tokens.dtype),
+            "in the file": written,
+            "memory-mapped": isinstance(tokens, np.memmap),
+        }
+        del tokens  # Windows keeps a mapped file otherwise
+    return result
+
+
+def sample_batch(rng):
+    tokens = 300 + np.arange(23, dtype=np.uint16)
+    shape = [(400, 5), (400, 5)]
+    right = {
+        "shapes": shape,
+        "dtypes": ["int64", "int64"],
+        "a window is T tokens in a row": True,
+        "targets are the ids one place further on": True,
+        "places where a window begins": [*range(18)],
+        "all places are as likely": True,
+        "the same seed gives the same batch": True,
+    }
+    yield value("anywhere", tokens, 400, 5, use=_sample, expected=right)
+    few = right | {"places where a window begins": [0, 4, 17]}
+    yield value(
+        "starts",
+        tokens,
+        400,
+        5,
+        np.array([0, 4, 17]),
+        use=_sample,
+        expected=few,
+    )
+    one = right | {
+        "shapes": [(3, 22), (3, 22)],
+        "places where a window begins": [0],
+    }
+    yield value(
+        "a single window fits", tokens, 3, 22, use=_sample, expected=one
+    )
+    two = right | {
+        "shapes": [(60, 1), (60, 1)],
+        "places where a window begins": [0, 1, 2],
+    }
+    yield value("T = 1", tokens[:4], 60, 1, use=_sample, expected=two)
+    generator = np.random.default_rng(0)
+    yield refusal("a text shorter than a window", tokens[:5], 2, 5, generator)
+
+
+def _sample(f, tokens, B, T, starts=None):
+    """Return what is true of a batch, however its places were drawn."""
+    batches = []
+    for _ in range(2):
+        batch = f(tokens, B, T, np.random.default_rng(4), starts)
+        batches.append([np.array(part) for part in batch])
+    ids, targets = batches[0]
+    wide = ids.astype(int), targets.astype(int)
+    places, counts = np.unique(wide[0][:, 0] - 300, return_counts=True)
+    in_a_row = (np.diff(wide[0], axis=1) == 1).all()
+    further = wide[0].shape == wide[1].shape and (wide[1] - wide[0] == 1).all()
+    return {
+        "shapes": [ids.shape, targets.shape],
+        "dtypes": [str(ids.dtype), str(targets.dtype)],
+        "a window is T tokens in a row": bool(in_a_row),
+        "targets are the ids one place further on": bool(further),
+        "places where a window begins": [*map(int, places)],
+        "all places are as likely": bool(counts.max() < 3 * counts.min()),
+        "the same seed gives the same batch": all(
+            np.array_equal(*parts) for parts in zip(*batches)
+        ),
+    }
