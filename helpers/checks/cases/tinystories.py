@@ -80,7 +80,9 @@ def merge(rng):
     yield value("a pair that overlaps itself", [7] * 5, (7, 7), 256, expected=[
         256, 256, 7
     ])  # fmt: skip
-    yield value("a pair at the end", [1, 2, 3], (2, 3), 256, expected=[1, 256])
+    ends = [2, 3, 2, 3, 1, 2, 3]
+    last = [256, 256, 1, 256]
+    yield value("a pair at the end", ends, (2, 3), 256, expected=last)
     yield value("the first of a pair at the end", [2, 1, 2], (2, 1), 9,
                 expected=[9, 2])  # fmt: skip
     yield value("a pair that is not there", [3, 2, 1], (2, 3), 256,
@@ -101,7 +103,7 @@ def merge_everywhere(rng):
         "a pair that overlaps itself", (7, 7), [[7] * 5, [7, 8]], [3, 4]
     )
     yield case("a word that is the pair", (1, 2), [[1, 2], [3, 1]], [6, 2])
-    many = [[5, 1, 2, 6], [5, 6], [6, 1, 2, 5, 1], [1, 1, 2, 2], [9]]
+    many = [[5, 1, 2, 6], [5, 6], [6, 1, 2, 6, 1, 2, 5], [1, 1, 2, 2], [9]]
     yield case("neighbours on both sides", (1, 2), many, [2, 3, 5, 7, 11])
 
 
@@ -169,9 +171,13 @@ def most_frequent(rng):
     equal = [(-4, (7, 1)), (-4, (2, 9)), (-4, (2, 3))]
     counts = {(7, 1): 4, (2, 9): 4, (2, 3): 4}
     yield _pops("equals", equal, counts, 2, [(2, 3), (2, 9)])
-    old = [(-9, (1, 2)), (-2, (1, 2)), (-5, (3, 4)), (-4, (5, 6))]
-    counts = {(1, 2): 2, (3, 4): 6, (5, 6): 4}
-    yield _pops("counts that fell or grew", old, counts, 2, [(5, 6), (1, 2)])
+    fell = [(-9, (1, 2)), (-2, (1, 2)), (-4, (5, 6)), (-3, (7, 8))]
+    counts = {(1, 2): 2, (5, 6): 4, (7, 8): 3}
+    right = [(5, 6), (7, 8), (1, 2)]
+    yield _pops("a count that fell", fell, counts, 3, right)
+    grew = [(-5, (1, 2)), (-4, (5, 6)), (-8, (7, 8))]
+    counts = {(1, 2): 6, (5, 6): 4, (7, 8): 9}
+    yield _pops("counts that grew", grew, counts, 2, [(5, 6), None])
     gone = [(-3, (1, 2)), (0, (3, 4)), (-1, (5, 6))]
     counts = {(3, 4): 0, (5, 6): 1}
     yield _pops("pairs that are gone", gone, counts, 2, [(5, 6), None])
@@ -179,14 +185,16 @@ def most_frequent(rng):
 
 
 def _pops(title, entries, counts, times, expected):
-    return value(title, entries, counts, times, use=_pop, expected=expected)
+    return value(
+        title, entries, counts, times, use=_pop, expected=[*map(str, expected)]
+    )
 
 
 def _pop(f, entries, counts, times):
     """Return what most_frequent gives several times in a row."""
     heap, pairs = list(entries), Counter(counts)
     heapq.heapify(heap)
-    return [f(heap, pairs) for _ in range(times)]
+    return [str(f(heap, pairs)) for _ in range(times)]
 
 
 def train_bpe(rng):
@@ -199,8 +207,13 @@ def train_bpe(rng):
     yield case("letters outside ASCII", "猫猫猫 café café", 264)
     yield case("a text that has no more pairs", f"abab{END}ab", 300)
     yield case("room for the bytes alone", "the the", 257)
-    yield case("two special tokens", "the then[x]the", 261, (END, "[x]"))
-    yield case("no special tokens", "the then the", 259, ())
+    yield case(
+        "two special tokens",
+        "aXXYbXXYcXXY the then hens then",
+        261,
+        (END, "XXY"),
+    )
+    yield case("no special tokens", f"the{END}{END}", 259, ())
     yield case("an empty text", "", 270)
     yield refusal("a vocabulary without room for the bytes", "the", 256)
 
@@ -219,10 +232,10 @@ def _learn(f, *arguments):
 
 def encode_word(rng):
     plain = _ranks(b"bc ab cd abc the th he")
-    late = dict(sorted(plain.items(), reverse=True))  # the order is no rank
-    yield value(
-        "the lowest rank first", b"abcd", plain, expected=[97, 256, 100]
-    )
+    few = _ranks(b"bc ab cd")
+    late = dict(sorted(few.items(), reverse=True))  # the order is no rank
+    low = [97, 256, 100]
+    yield value("the lowest rank first", b"abcd", few, expected=low)
     yield value("a merge of merges", b"zabc", plain, expected=[122, 259])
     yield value(
         "ranks in another order", b"abcd", late, expected=[97, 256, 100]
@@ -231,7 +244,6 @@ def encode_word(rng):
         256, 256, 97
     ])  # fmt: skip
     yield value("two of the same", b"cdxcd", plain, expected=[258, 120, 258])
-    yield value("a long piece out of reach", b"the", plain)
     moved = _ranks(b"th he the", first=rng.permutation(256))
     yield value("bytes whose ids are others", b"other the", moved)
     cat = _ranks("猫 é".encode())
@@ -246,7 +258,7 @@ def _ranks(merges, first=range(256)):
 
 
 def split_stories(rng):
-    stories = [f"story {letter}" for letter in "abcdefghijklm"]
+    stories = [f"story {letter}" for letter in "hcbmdaflkegij"]
     twice = stories[:9] + stories[4:] + stories[:2]
     yield value("thirteen stories", stories)
     yield value("some that occur twice", twice, 0.3)
@@ -313,6 +325,7 @@ def sample_batch(rng):
         "targets are the ids one place further on": True,
         "places where a window begins": [*range(18)],
         "all places are as likely": True,
+        "the places follow no order": True,
         "the same seed gives the same batch": True,
     }
     yield value("anywhere", tokens, 400, 5, use=_sample, expected=right)
@@ -351,6 +364,10 @@ def _sample(f, tokens, B, T, starts=None):
     ids, targets = batches[0]
     wide = ids.astype(int), targets.astype(int)
     places, counts = np.unique(wide[0][:, 0] - 300, return_counts=True)
+    steps = np.diff(wide[0][:, 0])
+    order = len(counts) > 1 and (
+        (steps == 1).mean() > 0.8 or (steps >= 0).all()
+    )
     in_a_row = (np.diff(wide[0], axis=1) == 1).all()
     further = wide[0].shape == wide[1].shape and (wide[1] - wide[0] == 1).all()
     return {
@@ -360,6 +377,7 @@ def _sample(f, tokens, B, T, starts=None):
         "targets are the ids one place further on": bool(further),
         "places where a window begins": [*map(int, places)],
         "all places are as likely": bool(counts.max() < 3 * counts.min()),
+        "the places follow no order": not order,
         "the same seed gives the same batch": all(
             np.array_equal(*parts) for parts in zip(*batches)
         ),
