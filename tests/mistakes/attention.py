@@ -251,7 +251,7 @@ WRONG = {
         ("-np.inf", "np.inf", "plus infinity"),
         ("-np.inf", "-5.0", "-"),
         ("(mask, scores", "(~mask, scores", "True = may attend"),
-        ("np.where(mask, scores, -np.inf)", "scores", "mask ignored"),
+        ("np.where(mask, scores, -np.inf)", "scores", "without the mask"),
         ("np.where(mask, scores, -np.inf)", "scores * mask", "is 0 where"),
         ("if not mask.any(axis=-1).all()", "if False", "does not refuse"),
         ("mask.any(axis=-1)", "mask.any(axis=-2)", "line"),
@@ -288,9 +288,10 @@ WRONG = {
         ("math.sqrt(q.shape[-1])", "math.sqrt(v.shape[-1])", "width of v"),
         ("math.sqrt", "np.sqrt", "np.sqrt(number)"),
         (
-            "    if mask is not None:\n        scores = mask_scores(scores, mask)\n",
+            "    if mask is not None:\n"
+            "        scores = mask_scores(scores, mask)\n",
             "",
-            "mask ignored",
+            "without the mask",
         ),
         (
             "mask_scores(scores, mask)",
@@ -310,8 +311,12 @@ WRONG = {
             "does not refuse",
         ),
         (
-            "        scores = mask_scores(scores, mask)\n    weights, _ = softmax(scores)\n",
-            "        pass\n    weights, _ = softmax(scores)\n    if mask is not None:\n        weights = weights * mask\n",
+            "        scores = mask_scores(scores, mask)\n"
+            "    weights, _ = softmax(scores)\n",
+            "        pass\n"
+            "    weights, _ = softmax(scores)\n"
+            "    if mask is not None:\n"
+            "        weights = weights * mask\n",
             "masked after the softmax",
         ),
         (
@@ -466,7 +471,7 @@ WRONG = {
         ),
         (
             "merge_heads(dout)[0]",
-            "dout.transpose(0, 2, 3, 1).reshape(dout.shape[0], dout.shape[2], -1)",
+            "dout.transpose(0, 2, 3, 1).reshape(len(dout), dout.shape[2], -1)",
             "mixed",
         ),
         (
@@ -540,7 +545,7 @@ WRONG = {
             "parts[:, 0::3], parts[:, 1::3], parts[:, 2::3]",
             "in turn",
         ),
-        ("(q, k, v, mask)", "(q, k, v)", "mask ignored"),
+        ("(q, k, v, mask)", "(q, k, v)", "without the mask"),
         (
             "(q, k, v, mask)",
             "(q, k, v, ~mask if mask is not None else None)",
@@ -624,7 +629,7 @@ WRONG = {
         ),
         (
             'merge_heads_backward(dmerged, cache["merge"])',
-            'dmerged.reshape(dmerged.shape[0], cache["merge"], dmerged.shape[1], -1)',
+            'dmerged.reshape(len(dout), cache["merge"], dout.shape[1], -1)',
             "-",
         ),
         (
@@ -640,7 +645,8 @@ WRONG = {
         ),
         (
             'dmerged, out_grads = linear_grads(dout, cache["out"])',
-            '_, out_grads = linear_grads(dout, cache["out"])\n    dmerged = dout',
+            '_, out_grads = linear_grads(dout, cache["out"])\n'
+            "    dmerged = dout",
             "-",
         ),
     ],

@@ -111,7 +111,7 @@ def mask_scores(scores, mask):
         ("is plus infinity where it should be minus infinity"),
         np.where(mask, scores, np.inf),
     )
-    yield "has the mask ignored", scores
+    yield "is what it would be without the mask", scores
 
 
 def scaled_dot_product_attention(q, k, v, mask=None):
@@ -149,7 +149,7 @@ def scaled_dot_product_attention(q, k, v, mask=None):
     down = rows / rows.sum(axis=-2, keepdims=True)
     yield "has the softmax along the queries, not along the keys", down @ v
     if mask is not None:
-        yield "has the mask ignored", attend(scores, None)
+        yield "is what it would be without the mask", attend(scores, None)
         yield (
             "has the mask turned over: True = may attend",
             attend(scores, ~mask),
@@ -220,9 +220,7 @@ def scaled_dot_product_attention_backward(dout, q, k, v, mask=None):
             {"dq": dscores.swapaxes(-1, -2) @ k},
         )
         yield (
-            (
-                "has a transpose too many or too few: weights.T @ dout is wanted"
-            ),
+            "has a transpose too many or too few: weights.T @ dout is wanted",
             {"dv": p @ dout},
         )
     raw = dweights.swapaxes(-1, -2) @ dout
@@ -243,8 +241,8 @@ def split_heads(x, n_heads):
         )
         yield (
             (
-                "is only reshaped: a transpose is needed, or a head gets whole "
-                "tokens"
+                "is only reshaped: a transpose is needed, or a head "
+                "gets whole tokens"
             ),
             x.reshape(B, n_heads, T, D),
         )
@@ -254,8 +252,8 @@ def merge_heads(x):
     B, H, T, D = x.shape
     yield (
         (
-            "has the channels of the heads mixed: put H and D side by side, in "
-            "this order"
+            "has the channels of the heads mixed: put H and D side by side, "
+            "in this order"
         ),
         x.transpose(0, 2, 3, 1).reshape(B, T, H * D),
     )
@@ -288,7 +286,7 @@ def multi_head_attention(x, params, n_heads, mask=None):
     for order in ((q, v, k), (k, q, v), (k, v, q), (v, k, q), (v, q, k)):
         yield "has q, k and v in another order than q, k, v", finish(*order)
     if mask is not None:
-        yield "has the mask ignored", finish(q, k, v, None)
+        yield "is what it would be without the mask", finish(q, k, v, None)
     if n_heads > 1:
         one, _ = right.multi_head_attention(x, params, 1, mask)
         yield "has a single head for each of q, k and v", one
