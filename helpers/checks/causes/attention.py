@@ -188,7 +188,10 @@ def scaled_dot_product_attention_backward(dout, q, k, v, mask=None):
         both(dweights * scale),
     )
     yield "lacks softmax_backward, and the scale too", both(dweights)
-    yield "lacks the scale", both(dscores / scale)
+    yield (
+        "lacks the scale, 1 / the square root of the length of the last axis",
+        both(dscores / scale),
+    )
     yield "has the scale twice", both(dscores * scale)
     yield "is divided by the scale, not multiplied", both(dscores / scale**2)
     yield (
@@ -241,8 +244,8 @@ def split_heads(x, n_heads):
         )
         yield (
             (
-                "is only reshaped: a transpose is needed, or a head "
-                "gets whole tokens"
+                "has a reshape where a transpose is needed: a head gets "
+                "whole tokens"
             ),
             x.reshape(B, n_heads, T, D),
         )
@@ -259,7 +262,7 @@ def merge_heads(x):
     )
     yield (
         (
-            "is only reshaped: a transpose is needed, or heads fall into the "
+            "has a reshape where a transpose is needed: heads fall into the "
             "place of tokens"
         ),
         x.reshape(B, T, H * D),
@@ -317,26 +320,3 @@ def multi_head_attention(x, params, n_heads, mask=None):
         out, _ = right.multi_head_attention(x, bare, n_heads, mask)
         yield "lacks the bias of qkv", out
     yield "has x added: that comes in lesson 03", finish(q, k, v) + x
-
-
-def multi_head_attention_backward(dout, x, params, n_heads, mask=None):
-    out, cache = right.multi_head_attention(x, params, n_heads, mask)
-    dmerged, _ = right.linear_grads(dout, cache["out"])
-    dheads = right.merge_heads_backward(dmerged, cache["merge"])
-    dq, dk, dv = right.scaled_dot_product_attention_backward(
-        dheads, cache["heads"]
-    )
-
-    def finish(*parts):
-        dqkv = right.merge_heads(np.concatenate(parts, axis=1))[0]
-        return right.linear_grads(dqkv, cache["qkv"])[0]
-
-    for order in ((dq, dv, dk), (dk, dq, dv), (dk, dv, dq), (dv, dk, dq)):
-        yield (
-            ("has the gradients of q, k and v joined in another order"),
-            {"dx": finish(*order)},
-        )
-    yield (
-        "has the gradients of q, k and v joined in another order",
-        {"dx": finish(dv, dq, dk)},
-    )
