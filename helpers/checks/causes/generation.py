@@ -221,8 +221,10 @@ NEXT_TOKEN_PROBS = (
 
 def next_token_probs(logits, **settings):
     function, given = right.next_token_probs, (logits,)
-    use = cases._look
-    yield from altered(function, NEXT_TOKEN_PROBS, given, settings, use)
+    use, rows = cases._look, NEXT_TOKEN_PROBS
+    if len(settings) > 1:  # cases with one setting come first
+        rows = [row for row in rows if "ignored" not in row[2]]
+    yield from altered(function, rows, given, settings, use)
     if settings.get("temperature", 1) not in (0, 1):
         plain = settings | {"temperature": 1.0}
         probs = function(logits, **plain)
