@@ -237,7 +237,7 @@ OTHERS = {
             "        keep &= keep_min_p(probs, min_p)\n"
             "    probs = np.where(keep, probs, 0)\n"
             "    return probs / probs.sum()",
-            "-",
+            "more than the one before left",
         ),
         (
             "@checked\n"
@@ -299,7 +299,11 @@ OTHERS = {
         ("@checked\n", "", "-"),
     ],
     "next_token": [
-        ("return draw(probs, rng), probs", "draw(probs, rng), probs", "-"),
+        (
+            "return draw(probs, rng), probs",
+            "draw(probs, rng), probs",
+            "Is there a return?",
+        ),
         (
             "penalise_repeats(logits, ids, repetition_penalty)",
             "penalise_repeats(logits, ids, 1 / repetition_penalty)",
@@ -343,7 +347,7 @@ OTHERS = {
             "        return self.keys[layer, :, :, :end], "
             "self.values[layer, :, :, :end]",
             "        pass",
-            "-",
+            "Is there a return?",
         ),
         ("self.length : end] = k", "self.length : end] += k * 2", "-"),
     ],
@@ -432,7 +436,7 @@ OTHERS = {
             "-",
         ),
         ("x.shape[1])\n", "x.shape[1])\n    kv.length += x.shape[1]\n", "-"),
-        ("    return linear", "    linear", "-"),
+        ("    return linear", "    linear", "Is there a return?"),
     ],
     "cached_block": [
         ("config.n_heads, kv, layer)", "1, kv, layer)", "-"),
@@ -442,7 +446,7 @@ OTHERS = {
             "-",
         ),
         ("x, _ = residual(x, feed", "_, x = residual(x, feed", "-"),
-        ("    return x\n", "", "-"),
+        ("    return x\n", "", "Is there a return?"),
         ("        return cached_attention", "        cached_attention", "-"),
         (
             "def cached_block(x, params, config, kv, layer):\n"
@@ -573,7 +577,7 @@ OTHERS = {
         (
             "    return [cut_at(text, stop_id) for text in texts]",
             "    pass",
-            "-",
+            "Is there a return?",
         ),
         ("texts = [[] for _ in prompts]", "texts = [[]] * len(prompts)", "-"),
         (
@@ -676,7 +680,11 @@ OTHERS = {
             "np.unravel_index(order, totals.shape)[::-1]",
             "-",
         ),
-        ("    return open_beams, parents", "    open_beams, parents", "-"),
+        (
+            "    return open_beams, parents",
+            "    open_beams, parents",
+            "Is there a return?",
+        ),
     ],
     "beam_search": [
         (
@@ -695,7 +703,7 @@ OTHERS = {
             "extend_beams(beams, logits, 1, ",
             "-",
         ),
-        ("    return sorted", "    sorted", "-"),
+        ("    return sorted", "    sorted", "Is there a return?"),
     ],
 }
 

@@ -51,7 +51,8 @@ class _Darts(np.random.Generator):
 
 def _throw(f, probs, darts, times=None):
     rng = _Darts(darts)
-    return [int(f(np.array(probs), rng)) for _ in range(times or len(darts))]
+    found = [f(np.array(probs), rng) for _ in range(times or len(darts))]
+    return None if found[0] is None else [int(token) for token in found]
 
 
 def keep_top_k(rng):
@@ -195,6 +196,8 @@ def _choose(f, logits, ids, **settings):
         f(logits, ids, np.random.default_rng(seed), **settings)
         for seed in range(5)
     ]
+    if found[0] is None:
+        return None
     result = {"returned": _kind(found[0])}
     if result["returned"] == "a tuple of 2" and np.ndim(found[0][0]) > 0:
         result["returned"] = "a tuple of 2, an array first"
@@ -264,6 +267,8 @@ def _store(kind, keys, values, layer):
     length = moved = 0
     for k, v in zip(keys, values):
         found = kv.store(layer, k, v)
+        if found is None:
+            return None
         moved += kv.length - length
         kv.length = length = length + k.shape[2]
     return {
@@ -334,6 +339,8 @@ def _attend(f, pieces, params, n_heads, padding):
     for x in pieces:
         found.append(f(x, params, n_heads, kv, 1))
         kv.length += x.shape[1]
+    if found[0] is None:
+        return None
     if _kind(found[0]) != "a tuple of 2":
         return {"returned": _kind(found[0])}
     return {
@@ -369,6 +376,8 @@ def _block(f, pieces, params, config, padding):
     for x in pieces:
         found.append(f(x, params, config, kv, 1))
         kv.length += x.shape[1]
+    if found[0] is None:
+        return None
     if not isinstance(found[0], np.ndarray):
         return {"returned": _kind(found[0])}
     return {
@@ -500,6 +509,8 @@ def generate_batch(rng):
 def _write_batch(f, prompts, params, config, seed, **settings):
     generator = np.random.default_rng(seed)
     rows = f(prompts, params, config, rng=generator, **settings)
+    if rows is None:
+        return None
     return [[int(token) for token in row] for row in rows]
 
 
@@ -518,7 +529,8 @@ def pad_left(rng):
 
 
 def _pad(f, prompts):
-    return tuple(f(prompts))
+    found = f(prompts)
+    return found if found is None else tuple(found)
 
 
 def cut_at(rng):
@@ -556,7 +568,10 @@ def extend_beams(rng):
 
 
 def _extend(f, beams, logits, n_beams, stop_id):
-    found, parents, finished = f(beams, logits, n_beams, stop_id)
+    result = f(beams, logits, n_beams, stop_id)
+    if not isinstance(result, tuple | list) or len(result) != 3:
+        return result
+    found, parents, finished = result
     done = sorted(finished, key=lambda beam: -beam[1])
     return {
         "open beams": [_plain(beam) for beam in found],
@@ -595,4 +610,5 @@ def beam_search(rng):
 
 
 def _search(f, prompt, params, config, **settings):
-    return [_plain(beam) for beam in f(prompt, params, config, **settings)]
+    beams = f(prompt, params, config, **settings)
+    return beams if beams is None else [_plain(beam) for beam in beams]

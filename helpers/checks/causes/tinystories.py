@@ -127,7 +127,7 @@ COUNT_PAIRS = (
 
 
 def count_pairs(*arguments):
-    use = cases._ask_for_another if arguments == ([[1, 2]], [1]) else None
+    use = cases._count
     yield from altered(right.count_pairs, COUNT_PAIRS, arguments, use=use)
 
 
@@ -561,12 +561,12 @@ TOKENIZE_STORIES = (
         "    files.write_tokens(path, tokens)\n    return np.load("
         'path, mmap_mode="r", allow_pickle=False)',
         "    files.write_tokens(path, tokens)\n    return tokens",
-        "is not memory-mapped: return np.load(path, mmap_mode=...)",
+        "is not memory-mapped: np.load with mmap_mode",
     ),
     (
         'mmap_mode="r", ',
         "",
-        "is read whole, not memory-mapped: mmap_mode",
+        "is not memory-mapped: np.load with mmap_mode",
     ),
     (
         "    if path is None:\n",
