@@ -23,8 +23,9 @@ def draw(rng):
         return value(title, probs, darts, **wanted)
 
     yield dart("darts in the middle", probs, [0, 1, 2, 3], 0.1, 0.3, 0.7, 0.9)
-    yield value("five hundred draws", [0.1, 0.4, 0.3, 0.2], (), 500,
-                use=_throw)  # fmt: skip
+    yield value(
+        "five hundred draws", [0.1, 0.4, 0.3, 0.2], (), 500, use=_throw
+    )
     yield dart("a dart on an edge", probs, [1, 2], 0.125, 0.625)
     yield dart("probability 0 in front", [0, 0.5, 0.5], [1, 2], 0.0, 0.5)
     short = [0.5, 0.25, 0.25 - 2.0**-26]
@@ -66,14 +67,19 @@ def keep_top_k(rng):
     yield value("many equals", flat, 5, expected=_marks(40, *range(8, 13)))
     yield value("k above V", probs, 9, expected=np.ones(5, dtype=bool))
     half = np.array([0.0, 0.5, 0.0, 0.5])
-    yield value("a k whose edge has no probability", half, 3,
-                expected=_marks(4, 0, 1, 3))  # fmt: skip
+    yield value(
+        "a k whose edge has no probability",
+        half,
+        3,
+        expected=_marks(4, 0, 1, 3),
+    )
 
 
 def keep_top_p(rng):
     probs = np.array([0.125, 0.25, 0.0625, 0.5, 0.0625])
-    yield value("the token that crosses stays", probs, 0.6,
-                expected=_marks(5, 1, 3))  # fmt: skip
+    yield value(
+        "the token that crosses stays", probs, 0.6, expected=_marks(5, 1, 3)
+    )
     yield value("p reached to the dot", probs, 0.75, expected=_marks(5, 1, 3))
     yield value("p below the favourite", probs, 0.1, expected=_marks(5, 3))
     yield value("p = the favourite", probs, 0.5, expected=_marks(5, 3))
@@ -96,8 +102,12 @@ def keep_min_p(rng):
     yield value("p = 1", two, 1.0, expected=_marks(3, 0, 2))
     flat = np.full(9, 1 / 16)
     yield value("no favourite", flat, 0.5, expected=np.ones(9, dtype=bool))
-    yield value("a p above every probability", flat, 0.9,
-                expected=np.ones(9, dtype=bool))  # fmt: skip
+    yield value(
+        "a p above every probability",
+        flat,
+        0.9,
+        expected=np.ones(9, dtype=bool),
+    )
 
 
 def _marks(n, *places):
@@ -115,8 +125,9 @@ def apply_temperature(rng):
     yield case("T = 1", logits, 1.0)
     first = np.array([0, 1, 0, 0.0])
     yield case("T = 0", logits, 0, expected=1.0 * _marks(V, logits.argmax()))
-    yield case("T = 0 with equals", np.array([1.0, 3, 3, -2]), 0,
-               expected=first)  # fmt: skip
+    yield case(
+        "T = 0 with equals", np.array([1.0, 3, 3, -2]), 0, expected=first
+    )
     yield case("logits near 1000", 1000 + np.float32(logits), 0.5)
     yield case(
         "a tiny T",
@@ -160,12 +171,15 @@ def _look(f, logits, **settings):
 def penalise_repeats(rng):
     logits = np.array([2.0, -1, 3, 0.5, -4, 0])
     once = np.array([1.0, -1, 3, 0.5, -8, 0])
-    yield value("a positive and a negative logit", logits, [0, 4], 2.0,
-                expected=once)  # fmt: skip
-    yield value("ids that occur often", logits, [4, 0, 0, 4, 0], 2.0,
-                expected=once)  # fmt: skip
-    yield value("ids in an array", logits, np.array([4, 0, 4]), 2.0,
-                expected=once)  # fmt: skip
+    yield value(
+        "a positive and a negative logit", logits, [0, 4], 2.0, expected=once
+    )
+    yield value(
+        "ids that occur often", logits, [4, 0, 0, 4, 0], 2.0, expected=once
+    )
+    yield value(
+        "ids in an array", logits, np.array([4, 0, 4]), 2.0, expected=once
+    )
     yield value("a penalty of 1", logits, [0, 1, 2], 1.0, expected=logits)
     yield value("a penalty below 1", logits, [1, 3], 0.5)
     yield value("no ids yet", logits, [], 1.5, expected=logits)
@@ -186,8 +200,14 @@ def next_token(rng):
     yield case("a repetition penalty", repetition_penalty=2.5)
     yield case("temperature 0", temperature=0)
     yield case("penalty and top_k", repetition_penalty=3.0, top_k=2)
-    yield case("all settings", repetition_penalty=1.4, temperature=0.7,
-               top_k=9, top_p=0.9, min_p=0.05)  # fmt: skip
+    yield case(
+        "all settings",
+        repetition_penalty=1.4,
+        temperature=0.7,
+        top_k=9,
+        top_p=0.9,
+        min_p=0.05,
+    )
     yield case("nothing seen", [], repetition_penalty=2.0)
 
 
@@ -288,10 +308,18 @@ def new_positions(rng):
     rows = [[0, 0, 0, 1, 2, 3], [0, 1, 2, 3, 4, 5], [0, 0, 0, 0, 0, 1]]
     yield value("padding", _kv(0, padding), 6, expected=np.array(rows))
     rows = [[6, 7], [8, 9], [4, 5]]
-    yield value("padding behind eight places", _kv(8, padding), 2,
-                expected=np.array(rows))  # fmt: skip
-    yield value("one token and padding", _kv(5, padding), 1,
-                expected=np.array([[3], [5], [1]]))  # fmt: skip
+    yield value(
+        "padding behind eight places",
+        _kv(8, padding),
+        2,
+        expected=np.array(rows),
+    )
+    yield value(
+        "one token and padding",
+        _kv(5, padding),
+        1,
+        expected=np.array([[3], [5], [1]]),
+    )
 
 
 def new_mask(rng):
@@ -446,10 +474,23 @@ def sample_steps(rng):
     yield case("temperature 0", [2, 5, 1], temperature=0, n_tokens=6)
     yield case("a seed", [2, 5, 1], 3, n_tokens=6)
     yield case("up to max_seq_len", [2, 5, 1, 9])
-    yield case("a repetition penalty", [0, 1], n_tokens=8, temperature=0,
-               repetition_penalty=4.0)  # fmt: skip
-    yield case("temperature and filters", [3], 1, n_tokens=9, top_k=6,
-               temperature=1.7, top_p=0.9, min_p=0.05)  # fmt: skip
+    yield case(
+        "a repetition penalty",
+        [0, 1],
+        n_tokens=8,
+        temperature=0,
+        repetition_penalty=4.0,
+    )
+    yield case(
+        "temperature and filters",
+        [3],
+        1,
+        n_tokens=9,
+        top_k=6,
+        temperature=1.7,
+        top_p=0.9,
+        min_p=0.05,
+    )
     yield case("stop_id", [2, 5, 1], 2, stop_id=STOP, temperature=2.0)
     yield case("stop_id in the prompt", [STOP, 5], n_tokens=2, stop_id=STOP)
     yield case("stop_id = 0", [2, 5, 1], 6, stop_id=0, temperature=2.0)
@@ -492,11 +533,20 @@ def generate_batch(rng):
     yield case("temperature 0", n_tokens=5, temperature=0)
     yield case("a seed", seed=1, n_tokens=5)
     yield case("up to max_seq_len", seed=2)
-    yield case("a repetition penalty", n_tokens=6, temperature=0,
-               repetition_penalty=30.0)  # fmt: skip
+    yield case(
+        "a repetition penalty",
+        n_tokens=6,
+        temperature=0,
+        repetition_penalty=30.0,
+    )
     zero = [[2, 5, 1], [4], [3, 9, 9, 6]]
-    yield case("a penalty that padding must not feel", zero, n_tokens=6,
-               temperature=0, repetition_penalty=50.0)  # fmt: skip
+    yield case(
+        "a penalty that padding must not feel",
+        zero,
+        n_tokens=6,
+        temperature=0,
+        repetition_penalty=50.0,
+    )
     yield case("stop_id", seed=3, stop_id=STOP, temperature=2.0)
     yield case("filters", seed=4, n_tokens=7, top_k=5, min_p=0.1)
     yield case("a prompt alone", prompts[:1], seed=5, n_tokens=4)
@@ -519,13 +569,25 @@ def pad_left(rng):
         expected = np.array(ids), np.array(padding)
         return value(title, prompts, expected=expected, use=_pad)
 
-    yield case("three prompts", [[5, 6, 7], [8], [9, 4]],
-               [[5, 6, 7], [0, 0, 8], [0, 9, 4]], [0, 2, 1])  # fmt: skip
-    yield case("the longest last", [[5], [1, 2, 3, 4]],
-               [[0, 0, 0, 5], [1, 2, 3, 4]], [3, 0])  # fmt: skip
+    yield case(
+        "three prompts",
+        [[5, 6, 7], [8], [9, 4]],
+        [[5, 6, 7], [0, 0, 8], [0, 9, 4]],
+        [0, 2, 1],
+    )
+    yield case(
+        "the longest last",
+        [[5], [1, 2, 3, 4]],
+        [[0, 0, 0, 5], [1, 2, 3, 4]],
+        [3, 0],
+    )
     yield case("one prompt", [[3, 1]], [[3, 1]], [0])
-    yield case("prompts as long as each other", [[3, 1], [2, 2]],
-               [[3, 1], [2, 2]], [0, 0])  # fmt: skip
+    yield case(
+        "prompts as long as each other",
+        [[3, 1], [2, 2]],
+        [[3, 1], [2, 2]],
+        [0, 0],
+    )
 
 
 def _pad(f, prompts):
