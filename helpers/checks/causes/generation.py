@@ -38,6 +38,11 @@ DRAW = (
 def draw(probs, darts, times=None):
     given = probs, darts, times
     yield from altered(right.draw, DRAW, given, use=cases._throw)
+    rng, each = cases._Darts(darts), []
+    for _ in range(times or len(darts)):
+        below = np.flatnonzero(rng.random() < np.array(probs))
+        each.append(int([*below, len(probs) - 1][0]))
+    yield "compares its dart with each probability, not with the sums", each
     best = [int(np.argmax(probs))] * (times or len(darts))
     yield "is the most likely token, whatever the dart", best
 
@@ -49,6 +54,8 @@ def keep_top_k(probs, k):
     order = np.argsort(-probs, kind="stable")
     up = np.argsort(probs, kind="stable")
     yield "has the least likely tokens marked: sort downwards", mark(up)
+    yield "is the ids of the tokens, not a mark for each", order[:k]
+    yield "takes argsort for ranks: it gives ids", order < k
     yield "prefers the larger ids among equals", mark(up[::-1])
     yield "has one token too many", mark(order, k + 1)
     if k > 1:
@@ -99,6 +106,8 @@ def keep_top_p(probs, p):
 
 
 def keep_min_p(probs, p):
+    kept = np.where(probs >= p * probs.max(), probs, 0)
+    yield "is the probabilities that are kept, not marks", kept
     yield (
         "lacks the factor: p is a share of the highest probability",
         (probs >= p),
@@ -467,6 +476,16 @@ def new_mask(kv, T):
 
 CACHED_ATTENTION = (
     (
+        "    merged, _ = merge_heads(heads)  # (B, T, C)\n",
+        "    merged = heads.reshape(x.shape)\n",
+        "has its heads reshaped, not merged",
+    ),
+    (
+        "    mask = new_mask(kv, x.shape[1])\n",
+        "    mask = new_mask(kv, x.shape[1])\n    kv.length += x.shape[1]\n",
+        "moves kv.length on: next_logits does, once for all layers",
+    ),
+    (
         "attention(q, keys, values, mask)",
         "attention(q, values, keys, mask)",
         "has the keys and values of store in the wrong order",
@@ -547,10 +566,27 @@ def cached_attention(*arguments):
     yield from altered(function, CACHED_ATTENTION, arguments, use=use)
 
 
+RESIDUALS = (
+    '    x, _ = residual(x, attend, params["norm1"], config)\n'
+    '    x, _ = residual(x, feed, params["norm2"], config)\n'
+)
 CACHED_BLOCK = (
     (
-        '    x, _ = residual(x, attend, params["norm1"], config)\n'
-        '    x, _ = residual(x, feed, params["norm2"], config)\n',
+        RESIDUALS,
+        '    for part, norm in ((attend, "norm1"), (feed, "norm2")):\n'
+        "        h, _ = layer_norm(x, **params[norm])\n"
+        "        x = x + part(h)[0]\n",
+        "is pre-norm, whatever config.norm says: residual looks at it",
+    ),
+    (
+        RESIDUALS,
+        '    a, _ = residual(x, attend, params["norm1"], config)\n'
+        '    f, _ = residual(x, feed, params["norm2"], config)\n'
+        "    x = a + f - x\n",
+        "has both parts read x: feed-forward comes behind attention",
+    ),
+    (
+        RESIDUALS,
         '    x, _ = residual(x, feed, params["norm2"], config)\n'
         '    x, _ = residual(x, attend, params["norm1"], config)\n',
         "has feed-forward before attention",
@@ -621,6 +657,22 @@ def position_vectors(positions, params, config):
 
 
 NEXT_LOGITS = (
+    (
+        "kv.length += T",
+        "kv.length += ids.size",
+        "moves kv.length on by all ids: by T, the length of a row",
+    ),
+    ("kv.length += T", "kv.length -= T", "moves kv.length backwards"),
+    (
+        'enumerate(params["blocks"])',
+        'enumerate(params["blocks"][:1])',
+        "goes through the first block alone",
+    ),
+    (
+        "x = cached_block(",
+        "cached_block(",
+        "throws away what the blocks return",
+    ),
     (
         "    kv.length += T\n",
         "",
@@ -774,6 +826,11 @@ def sample_steps(prompt, params, config, seed, **settings):
 
 GENERATE_BATCH = (
     (
+        "texts = [[] for _ in prompts]",
+        "texts = [[]] * len(prompts)",
+        "has one list for all rows: each needs its own",
+    ),
+    (
         "KVCache(params, config, len(prompts), padding)",
         "KVCache(params, config, len(prompts))",
         "lets real tokens see the padding: the cache must know of it",
@@ -854,6 +911,16 @@ def generate_batch(prompts, params, config, seed, **settings):
 
 PAD_LEFT = (
     (
+        "        row[T - len(prompt) :] = prompt\n",
+        "        pass\n",
+        "has zeros alone: the prompts are missing",
+    ),
+    (
+        "return ids, padding",
+        "return ids",
+        "lacks the padding: return ids, padding",
+    ),
+    (
         "row[T - len(prompt) :] = prompt",
         "row[: len(prompt)] = prompt",
         "has the padding at the right",
@@ -898,6 +965,22 @@ def pad_left(prompts):
 CUT_AT = (
     (
         "text[: text.index(stop_id)]",
+        "text[: text.index(stop_id) - 1]",
+        "is cut one id too early",
+    ),
+    ("else text", "else []", "is empty where stop_id is not there"),
+    (
+        "text[: text.index(stop_id)]",
+        "text.index(stop_id)",
+        "is a place, not the ids before it",
+    ),
+    (
+        "text[: text.index(stop_id)]",
+        "text[:-1]",
+        "lacks the last id, wherever stop_id stands",
+    ),
+    (
+        "text[: text.index(stop_id)]",
         "text[: text.index(stop_id) + 1]",
         "keeps stop_id: cut before it",
     ),
@@ -929,6 +1012,11 @@ def cut_at(text, stop_id):
 
 
 EXTEND_BEAMS = (
+    (
+        "totals = log_probs + np",
+        "totals = log_probs - np",
+        "has the scores of the beams subtracted",
+    ),
     (
         "    totals = log_probs + np.array([[score] for _, score in beams])\n",
         "    totals = log_probs\n",
@@ -1018,6 +1106,31 @@ MOVE = (
     "        kv.values[:, : len(parents)] = kv.values[:, parents]\n"
 )
 BEAM_SEARCH = (
+    (
+        "beams = [([], 0.0)]",
+        "beams = [([], 0.0)] * n_beams",
+        "begins with equal beams, which stay equal: begin with one",
+    ),
+    (
+        "beams = [([], 0.0)]",
+        "beams = [([], 1.0)]",
+        "begins with another score than 0",
+    ),
+    (
+        "[ids[-1] for ids, _ in beams]",
+        "[ids[0] for ids, _ in beams]",
+        "feeds the first new token of each beam, not the last",
+    ),
+    (
+        "= kv.values[:, parents]",
+        "= kv.keys[:, parents]",
+        "has keys moved into the places of values",
+    ),
+    (
+        "extend_beams(beams, logits, n_beams, ",
+        "extend_beams(beams, logits, 1, ",
+        "keeps a single beam",
+    ),
     (
         MOVE,
         "",

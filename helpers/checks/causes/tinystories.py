@@ -9,6 +9,18 @@ from helpers.checks.causes.altered import altered
 
 COUNT_WORDS = (
     (
+        "    if special_tokens:\n"
+        '        pieces = regex.split("|".join(map(regex.escape, '
+        "special_tokens)), text)\n",
+        "    pieces = text.split(END_OF_TEXT)\n",
+        "is cut at <|endoftext|>, whatever special_tokens are",
+    ),
+    (
+        'regex.split("|".join(map(regex.escape, special_tokens)), text)',
+        '[regex.sub("|".join(map(regex.escape, special_tokens)), "", text)]',
+        "glues together what a special token keeps apart",
+    ),
+    (
         'tuple(w.encode("utf-8"))',
         "tuple(map(ord, w))",
         "has numbers of characters for keys, not bytes: encode each word as "
@@ -126,8 +138,21 @@ COUNT_PAIRS = (
 )
 
 
-def count_pairs(*arguments):
-    use = cases._count
+def count_pairs(words, counts):
+    arguments, use = (words, counts), cases._count
+    found = use(right.count_pairs, words, counts)
+    if isinstance(found, dict):
+        numbered = [
+            (pair, index)
+            for index, word in enumerate(words)
+            for pair in zip(word, word[1:])
+        ]
+        found["where"] = {
+            pair: [i for other, i in numbered if other == pair]
+            for pair, _ in numbered
+        }
+        found["where holds sets"] = False
+        yield "has lists in where: a set holds each word once", found
     yield from altered(right.count_pairs, COUNT_PAIRS, arguments, use=use)
 
 
@@ -182,6 +207,11 @@ MERGE = (
 
 
 def merge(word, pair, new_id):
+    pairs = list(zip(word, word[1:]))
+    kept = [new_id if found == pair else found[0] for found in pairs]
+    yield "keeps the second id of the pair, and loses the last id", kept
+    each = [new_id if i in pair else i for i in word]
+    yield "replaces each id of the pair, wherever it stands", each
     yield from altered(right.merge, MERGE, (word, pair, new_id))
     backwards = right.merge(word[::-1], pair[::-1], new_id)[::-1]
     yield "is merged from right to left", backwards
@@ -321,6 +351,16 @@ def most_frequent(entries, counts, times):
 
 TRAIN_BPE = (
     (
+        "enumerate(tokens)}",
+        "enumerate(tokens, 1)}",
+        "has ids from 1 on: the first byte is 0",
+    ),
+    (
+        "bytes([i]) for",
+        "bytes(i) for",
+        "has i zeros for byte i: bytes([i]), not bytes(i)",
+    ),
+    (
         "vocab_size - len(special_tokens)",
         "vocab_size",
         "leaves no ids for the special tokens",
@@ -383,6 +423,11 @@ def train_bpe(*arguments):
 
 
 ENCODE_WORD = (
+    (
+        "parts[i : i + 2] = [best]",
+        "parts[i : i + 1] = [best]",
+        "keeps the second part beside the joined one",
+    ),
     (
         "min(joined, key",
         "max(joined, key",
@@ -450,6 +495,11 @@ def _take_longest(word, ranks):
 
 SPLIT_STORIES = (
     (
+        "return shuffled[n_valid:], shuffled[:n_valid]",
+        "return shuffled",
+        "is one list: split it",
+    ),
+    (
         "list(dict.fromkeys(stories))",
         "list(stories)",
         "keeps stories that were told before",
@@ -512,6 +562,16 @@ def split_stories(*arguments, **settings):
 
 
 TOKENIZE_STORIES = (
+    (
+        "np.concatenate(pieces)",
+        "np.concatenate([*pieces, end])",
+        "has a separator too many at the end",
+    ),
+    (
+        "pieces += [ids, end]",
+        "pieces = [ids, end]",
+        "holds the last story alone",
+    ),
     (
         "pieces = [end]",
         "pieces = []",
@@ -582,6 +642,16 @@ def tokenize_stories(*arguments):
 
 
 SAMPLE_BATCH = (
+    (
+        "rng.integers(0, len",
+        "np.random.default_rng().integers(0, len",
+        "does not draw from rng",
+    ),
+    (
+        "tokens[s : s + T + 1]",
+        "tokens[s : s + T]",
+        "is too short by one: ids and targets need windows of T + 1",
+    ),
     (
         "len(tokens) - T, size=B",
         "len(tokens) - T - 1, size=B",
