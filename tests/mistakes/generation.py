@@ -549,6 +549,14 @@ OTHERS = {
         ),
     ],
     "generate_batch": [
+        (
+            "logits = next_logits(ids, params, config, kv)  # (B, V)",
+            "ids, padding = pad_left(\n"
+            "            [[*p, *t] for p, t in zip(prompts, texts)])\n"
+            "        kv = KVCache(params, config, len(prompts), padding)\n"
+            "        logits = next_logits(ids, params, config, kv)",
+            "-",
+        ),
         ("        ids = np.array([[text[-1]] for text in texts])\n", "", "-"),
         (
             "min(n_tokens, config.max_seq_len - ids.shape[1])",

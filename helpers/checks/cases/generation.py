@@ -497,6 +497,7 @@ def sample_steps(rng):
     yield case("no tokens asked for", [2, 5, 1], n_tokens=0)
     yield case("a prompt in an array", np.array([2, 5, 1]), 4, n_tokens=3)
     yield case("one token asked for, and no more drawn", [2, 5], use=_begin)
+    yield case("each token fed once", [2, 5, 1], 5, _feeds, n_tokens=4)
     yield refusal("an empty prompt", [], params, config)
     yield refusal("a prompt as long as the model", [1] * N, params, config)
 
@@ -519,6 +520,27 @@ def _begin(f, prompt, params, config, seed):
     generator = np.random.default_rng(seed)
     next(iter(f(prompt, params, config, rng=generator)))
     return {"the dart after the first": generator.random()}
+
+
+class _Watched(np.ndarray):
+    """Note how many rows are taken at a time."""
+
+    def __getitem__(self, ids):
+        self.fed.append(int(np.size(ids)))
+        return np.asarray(self)[ids]
+
+
+def _feeds(f, prompt, params, config, seed, **settings):
+    """Return how many tokens were fed to the model in its steps."""
+    weight = params["token_embedding"]["weight"].view(_Watched)
+    weight.fed = []
+    params = params | {"token_embedding": {"weight": weight}}
+    generator = np.random.default_rng(seed)
+    list(f(prompt, params, config, rng=generator, **settings))
+    return {
+        "tokens fed at first": weight.fed[0],
+        "tokens fed later, at most": max(weight.fed[1:]),
+    }
 
 
 def generate_batch(rng):
@@ -550,6 +572,8 @@ def generate_batch(rng):
     yield case("stop_id", seed=3, stop_id=STOP, temperature=2.0)
     yield case("filters", seed=4, n_tokens=7, top_k=5, min_p=0.1)
     yield case("a prompt alone", prompts[:1], seed=5, n_tokens=4)
+    given = prompts, params, config, 6
+    yield value("each token fed once", *given, use=_feeds, n_tokens=4)
     yield case("prompts as long as each other", [[2, 5], [4, 1]], n_tokens=4)
     yield case("no tokens asked for", n_tokens=0)
     yield refusal("no prompts", [], params, config)

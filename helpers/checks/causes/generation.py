@@ -745,7 +745,17 @@ def next_logits(pieces, params, config, padding=None):
     yield from altered(function, NEXT_LOGITS, given, use=use)
 
 
+WHOLE = (
+    "runs the model over the whole text for each token: after the first "
+    "step feed only what was just drawn"
+)
 SAMPLE_STEPS = (
+    (
+        "next_logits(np.array([new]), params, config, kv)",
+        "next_logits(np.array([ids]), params, config, "
+        "KVCache(params, config))",
+        WHOLE,
+    ),
     (
         "        if token == stop_id:\n            return\n        yield "
         "token, probs\n",
@@ -821,7 +831,10 @@ def sample_steps(prompt, params, config, seed, **settings):
     rows = SAMPLE_STEPS
     if settings.get("stop_id") == 0:  # then both are the same
         rows = [row for row in rows if row[2] != "never stops at stop_id"]
-    yield from altered(right.sample_steps, rows, given, settings, cases._write)
+    function = right.sample_steps
+    yield from altered(function, rows, given, settings, cases._write)
+    rows = SAMPLE_STEPS[:1]
+    yield from altered(function, rows, given, settings, cases._feeds)
 
 
 GENERATE_BATCH = (
