@@ -84,7 +84,9 @@ def try_case(lesson, name, pair, case, dtype):
         TRY[case.kind](name, pair, case, expected, dtype)
     except Mistake as mistake:
         if not mistake.name.startswith(name):
-            mistake.where = f"{name} with {case.title}: "
+            backward = len(pair) > 1 and mistake.name != "out"
+            function = f"{name}_backward" if backward else name
+            mistake.where = f"{function} with {case.title}: "
         elif mistake.kind != "refusal":
             mistake.when = f" with {case.title}"
         raise
@@ -135,9 +137,9 @@ def try_value(name, pair, case, expected, dtype):
             mistake.cause = FLOAT64
         mistake.cause = mistake.cause or explain(name, case, got, expected)
         raise
-    if changed := name_changed(pair[0], case, *given):
-        if changed not in case.in_place:
-            raise changed_in_place(name, changed)
+    changed = name_changed(pair[0], case, *given)
+    if changed and changed not in case.in_place:
+        raise changed_in_place(name, changed)
 
 
 def adapt(name, function, case):

@@ -57,18 +57,35 @@ def find_formula(context):
     formulas = causes.find(context.function)
     if not formulas:
         return None
-    is_out = context.name == "out"
+    is_out = context.name in ("out", "result")
     arguments = context.arguments if is_out else (context.dout,)
     arguments += () if is_out else context.arguments
-    found = set()
+    found = {}  # clause: how many arrays speak for it
     for clause, result in formulas(*arguments, **context.settings):
         if not isinstance(result, dict):
             result = {context.name: result}
         if context.name in result and all(
-            same(context.got[name], array) for name, array in result.items()
+            equal(context.got[name], array) for name, array in result.items()
         ):
-            found.add(clause)
-    return found.pop() if len(found) == 1 else None
+            found[clause] = max(len(result), found.get(clause, 0))
+    best = [c for c, n in found.items() if n == max(found.values())]
+    return best[0] if len(best) == 1 else None
+
+
+def equal(got, wrong):
+    """Say whether what was got is a wrong result, NaN and infinity too."""
+    if not isinstance(got, np.ndarray) or not isinstance(wrong, np.ndarray):
+        return type(got) is type(wrong) and got == wrong
+    if got.shape != wrong.shape:
+        return False
+    ours, theirs = np.isfinite(got), np.isfinite(wrong)
+    odd = got[~ours], wrong[~theirs]
+    alike = np.array_equal(ours, theirs) and np.array_equal(*odd, True)
+    return (
+        ours.any()
+        and alike
+        and same(np.where(ours, got, 0), np.where(ours, wrong, 0))
+    )
 
 
 def same(got, expected):
@@ -96,8 +113,9 @@ def not_finite(got, expected, context):
     """Recognise NaN and infinity."""
     if not np.isfinite(got).all():
         return (
-            "holds NaN or infinity: 0 was divided by 0, or exp grew too "
-            "large for want of subtracting the maximum"
+            "holds NaN or infinity: 0 was divided by 0, infinity met "
+            "infinity, or exp grew too large for want of subtracting the "
+            "maximum"
         )
 
 
@@ -203,6 +221,8 @@ def name_factor(factor, context):
     """Return what a factor may be, as far as names and shapes tell."""
     found = {}  # one of each kind
     for kind, number, what in known_numbers(context):
+        if number == 2 and kind in ("rows", "axis", "targets"):
+            continue  # a 2 has many causes
         for value in (factor, 1 / factor):
             if number > 0 and math.isclose(value, number, rel_tol=1e-7):
                 found.setdefault(kind, (number, what))

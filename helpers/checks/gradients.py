@@ -134,15 +134,21 @@ def try_value(function, expected, *arguments, **settings):
     """
 
     def check():
-        def judge(function):
-            got = call(function, *copy.deepcopy(arguments), **settings)
-            compare("result", got, expected, 1e-6)
-
-        with recorded(function, function, "right"):
-            judge_alone((function,), judge)
+        check_value(function, expected, *arguments, **settings)
         return "right"
 
     _print_outcome(check)
+
+
+def check_value(function, expected, *arguments, **settings):
+    """Raise Mistake unless function(*arguments, **settings) is expected."""
+
+    def judge(function):
+        got = call(function, *copy.deepcopy(arguments), **settings)
+        compare("result", got, expected, 1e-6)
+
+    with recorded(function, function, "right"):
+        judge_alone((function,), judge)
 
 
 class Report:

@@ -107,9 +107,9 @@ def run_backward(trial, dout, cache):
     flowing = dout.copy()
     grads = call(trial.op_backward, flowing, cache)
     changed = None
-    if find_changed({"dout": dout}, {"dout": flowing}):
+    if differs(dout, flowing):
         changed = "dout"
-    elif before is not None and find_changed({"": before}, {"": cache}):
+    elif before is not None and differs(before, cache):
         changed = "an array of the cache"
     if changed:
         raise changed_in_place(trial.op_backward, changed)
@@ -182,6 +182,10 @@ def collect_grads(trial, grads):
             del grads[[is_none(grad) for grad in grads].index(None)]
     if len(grads) != len(names) or all(grad is None for grad in grads):
         raise miscounted(trial, names, grads)
+    for name, grad in zip(names, grads):
+        if grad is None:
+            text = f"returned None for {name}, which was given"
+            raise Mistake("count", name_of(trial.op_backward), text)
     if wrong := find_order(names, grads, floats):
         raise Mistake("order", name_of(trial.op_backward), wrong)
     return grads
@@ -218,7 +222,7 @@ def miscounted(trial, names, grads):
         cause = "Return one for each, in the order of the arguments."
     elif len(grads) == len(names) + len(integers) > len(names):
         cause = f"No gradient goes to {' and '.join(integers)}."
-    elif find_optional(trial):
+    elif find_optional(trial) and grads[-1] is not None:
         cause = "Return None for an array that was not given."
     text = (
         f"returned {len(grads) if count else 0} gradients for {len(names)} "
@@ -266,6 +270,10 @@ def find_order(names, grads, floats):
 def judge_out(trial, out):
     """Return {"out": relative error}; raise Mistake if it is wrong."""
     wanted = {"out": trial.answer.out}
+    if np.ndim(trial.answer.out) and not isinstance(out, np.ndarray):
+        cause = "Is there a return?" if out is None else None
+        text = f"is a {type(out).__name__}, expected an array"
+        raise Mistake("wrong", "out", text, cause)
     context = make_context(trial, {"out": out}, wanted, np.asarray(out))
     return judge(trial, context, trial.op, trial.inputs)
 

@@ -88,7 +88,8 @@ def find_problem(name, got, expected, tolerance, dtype):
     at = find_worst(array, expected)
     place = f", worst at index {at}" if at else ""
     numbers = tell_apart(array[at], expected[at])
-    text = f"is wrong by {error:.2g} of its size{place}: {numbers}"
+    size = f" by {error:.2g} of its size" if np.isfinite(error) else ""
+    text = f"is wrong{size}{place}: {numbers}"
     return "wrong", name, text
 
 
