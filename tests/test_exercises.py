@@ -10,6 +10,7 @@ import ast
 import contextlib
 import copy
 import io
+import itertools
 import json
 import os
 import re
@@ -102,6 +103,8 @@ def test_a_blank_is_its_solution_with_lines_removed(name):
         source = blank.source
         assert max(map(len, source.splitlines())) <= 79
         for function, node in functions(source).items():
+            if function in exercises.given(cell):
+                continue
             (statement,) = node.body[bool(ast.get_docstring(node)) :]
             assert isinstance(statement, ast.Raise)
             message = ast.literal_eval(statement.exc.args[0])
@@ -114,7 +117,7 @@ def test_a_blank_is_its_solution_with_lines_removed(name):
 def test_every_blank_has_a_hint(name):
     cells = {cell.id: cell for cell in exercise(name).cells}
     for cell, _ in blank_pairs(name):
-        names = set(functions(cell.source))
+        names = set(exercises.blanks_of(cell))
         owners = {function.partition(".")[0] for function in names}
         hints, turn = cell.metadata["hints"], cells[f"{cell.id}-turn"].source
         assert hints and set(hints) <= names | owners
@@ -147,7 +150,7 @@ class Reader:
         self.blanks = {  # function: the blank and the lesson's source
             function: (cells[cell.id], cell.source)
             for cell, _ in blank_pairs(name)
-            for function in functions(cell.source)
+            for function in exercises.blanks_of(cell)
         }
         self.missed = []  # (id of the cell that stopped, function)
         self.tables = []  # sources run that assign and do nothing else
@@ -170,7 +173,8 @@ class Reader:
         """Put one function back; run its cell and tables with it again."""
         cell, solution = self.blanks[function]
         cell.source = put_back(cell.source, solution, function)
-        self.execute(cell.source)
+        with contextlib.suppress(NotImplementedError):  # of its own check
+            self.execute(cell.source)
         for table in self.tables:
             if function in table:
                 self.execute(table)
@@ -186,8 +190,11 @@ class Reader:
         """Return the id of the first cell that names a blank it calls."""
         names = {function.partition(".")[0] for function in self.blanks}
         for cell in self.cells:
-            if cell.cell_type == "code" and not has_tag(cell, "blank"):
-                nodes = ast.walk(ast.parse(cell.source))
+            if cell.cell_type == "code":
+                body = ast.parse(cell.source).body
+                if has_tag(cell, "blank"):  # its check, and no function
+                    body = [n for n in body if isinstance(n, ast.Expr)]
+                nodes = itertools.chain.from_iterable(map(ast.walk, body))
                 if names & {getattr(node, "id", None) for node in nodes}:
                     return cell.id
 
@@ -247,7 +254,8 @@ def test_stops_at_every_blank_and_passes_when_all_are_back(name, data):
             solution, check = solve(cell, below)
             reader.execute(solution)
             printed = reader.execute(check)
-            assert re.match(r"(matches torch: out|right$)", printed), printed
+            right = r"(matches torch: out.*\n|right\n)+"
+            assert re.fullmatch(right, printed), printed
     assert reader.missed[0][0] == first_call
     assert {function for _, function in reader.missed} == set(reader.blanks)
     assert not [

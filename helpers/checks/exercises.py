@@ -4,8 +4,10 @@
     python -m helpers.checks.exercises progress [01 02]
 
 Support code, not built in a lesson. In a lesson the tag `blank` marks a cell
-whose functions the learner writes; its metadata holds "hints", a sentence or
-two under each function's name. The tag `exercise` marks a stub with a check.
+whose functions the learner writes. Its metadata holds, under each function's
+name, a "contract" (what it gets and returns, what its cache holds and who
+reads it) and "hints"; "given" lists functions of the cell that are left in.
+The tag `exercise` marks a stub with a check.
 """
 
 import argparse
@@ -117,7 +119,7 @@ def to_exercise(lesson, relative):
             cell.outputs, cell.execution_count = [], None
         if has_tag(cell, "blank"):
             cells.append(your_turn(cell))
-            cell.source = leave_blank(cell.source)
+            cell.source = leave_blank(cell.source, given(cell))
         cells.append(cell)
     cells[1:1] = [
         new_markdown_cell(intro, id="intro"),
@@ -150,14 +152,16 @@ def relink(markdown, relative, lessons):
 
 
 def your_turn(cell):
-    """Return the markdown cell that goes above a blank, with its hints.
+    """Return the markdown cell above a blank: its contract and its hints.
 
     A hint is for a function, a method such as "Adam.step", or a class.
     """
-    names = list(functions(cell.source))
+    names = blanks_of(cell)
     listed = ", ".join(f"`{name}`" for name in names)
     listed = " and ".join(listed.rsplit(", ", 1))
     parts = [f"**Your turn.** Write {listed}."]
+    contract = cell.metadata.get("contract", {})
+    parts += [f"- `{name}`: {text}" for name, text in contract.items()]
     hints = cell.metadata.get("hints", {})
     owners = [part for n in names for part in (n.partition(".")[0], n)]
     for name in dict.fromkeys(owners):
@@ -166,6 +170,16 @@ def your_turn(cell):
             parts.append(f"<details><summary>{title}</summary>")
             parts += [hints[name], "</details>"]
     return new_markdown_cell("\n\n".join(parts), id=f"{cell.id}-turn")
+
+
+def given(cell):
+    """Return the names of the functions of a blank cell that are given."""
+    return set(cell.metadata.get("given", ()))
+
+
+def blanks_of(cell):
+    """Return the names of the functions of a cell that are to be written."""
+    return [n for n in functions(cell.source) if n not in given(cell)]
 
 
 def functions(source):
@@ -188,13 +202,16 @@ def functions(source):
     return found
 
 
-def leave_blank(source):
+def leave_blank(source, given=()):
     """Return a source whose functions say what to write in their bodies.
 
-    Signatures, decorators and docstrings stay as they are.
+    Signatures, decorators and docstrings stay as they are, and the functions
+    named in given do as a whole.
     """
     lines = source.splitlines()
     for name, node in reversed(functions(source).items()):
+        if name in given:
+            continue
         doc, first = ast.get_docstring(node), node.body[0]
         starts = [first, *getattr(first, "decorator_list", [])]
         start = min(part.lineno for part in starts) - 1
@@ -393,7 +410,7 @@ def to_write(lesson):
     names = []
     for cell in nbformat.read(lesson, as_version=4).cells:
         if has_tag(cell, "blank"):
-            names += functions(cell.source)
+            names += blanks_of(cell)
         elif has_tag(cell, "exercise"):
             nodes = functions(cell.source).items()
             names += [name for name, node in nodes if is_blank(node)]

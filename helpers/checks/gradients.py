@@ -261,17 +261,22 @@ def _name_inputs(op, inputs, settings):
 def recorded(forward, backward, success):
     """Put what a check finds of both functions on VERDICTS."""
     names = [getattr(f, "__qualname__", "") for f in (forward, backward)]
+    names = list(dict.fromkeys(names))
     found = [(name, success) for name in names]
     try:
         yield
     except Mistake as mistake:
-        at_fault = int(mistake.name not in ("out", names[0]))
+        forward = mistake.name in ("out", names[0])
+        at_fault = 0 if forward else len(names) - 1
         found[at_fault:] = [(names[at_fault], "wrong")]
         if mistake.kind == "error":
             found = [(mistake.culprit, "raises an error")]
         raise
     except NotImplementedError as error:
         found = found[:1] if hasattr(error, "so_far") else []
+        raise
+    except Exception:  # not the learner's fault
+        found = []
         raise
     finally:
         VERDICTS.extend(found)
@@ -293,7 +298,7 @@ def _print_outcome(check):
 def say_not_yet(error):
     """Return the sentence on a function that is still to be written."""
     so_far = getattr(error, "so_far", "")
-    return f"{so_far}, not yet: {error}" if so_far else f"not yet: {error}"
+    return f"not yet: {error}{so_far}"
 
 
 def _slope(loss, array, index, step=1e-5):

@@ -61,7 +61,7 @@ def inspect_pair(trial):
         try:
             grads = run_backward(trial, dout, cache)
         except NotImplementedError as error:
-            error.so_far = f"{name_of(trial.op)}: out is right"
+            error.so_far = f" ({name_of(trial.op)} is right)"
             raise
         return errors | judge_grads(trial, out, dout, grads)
 

@@ -12,8 +12,8 @@ import importlib
 import inspect
 import types
 from functools import cache
+from pathlib import Path
 
-from helpers import DATA
 from helpers.checks.verdicts import Mistake
 
 LESSONS = (  # the modules of the lessons, in their order
@@ -33,7 +33,7 @@ LESSONS = (  # the modules of the lessons, in their order
 @cache
 def names_in(module):
     """Return the names that a lesson's module defines, with "Adam.step"."""
-    path = DATA.parent / "helpers" / f"{module}.py"
+    path = Path(__file__).resolve().parents[1] / f"{module}.py"
     found = set()
     for node in ast.parse(path.read_text("utf-8")).body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
@@ -95,9 +95,7 @@ def isolate(*functions):
     ours = {
         name: value
         for name, value in namespace.items()
-        if inspect.isfunction(value)
-        and name not in theirs
-        and namespace_of(value) is namespace
+        if is_own(value) and inspect.isfunction(value) and name not in theirs
     }
     ours |= {f.__name__: f for f in functions if f.__qualname__.isidentifier()}
     for name, function in ours.items():

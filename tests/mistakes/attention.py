@@ -288,7 +288,8 @@ WRONG = {
         ("math.sqrt(q.shape[-1])", "math.sqrt(v.shape[-1])", "width of v"),
         ("math.sqrt", "np.sqrt", "np.sqrt(number)"),
         (
-            "    if mask is not None:\n        scores = mask_scores(scores, mask)\n",
+            "    if mask is not None:\n"
+            "        scores = mask_scores(scores, mask)\n",
             "",
             "mask ignored",
         ),
@@ -310,8 +311,12 @@ WRONG = {
             "does not refuse",
         ),
         (
-            "        scores = mask_scores(scores, mask)\n    weights, _ = softmax(scores)\n",
-            "        pass\n    weights, _ = softmax(scores)\n    if mask is not None:\n        weights = weights * mask\n",
+            "        scores = mask_scores(scores, mask)\n"
+            "    weights, _ = softmax(scores)\n",
+            "        pass\n"
+            "    weights, _ = softmax(scores)\n"
+            "    if mask is not None:\n"
+            "        weights = weights * mask\n",
             "masked after the softmax",
         ),
         (
@@ -466,7 +471,7 @@ WRONG = {
         ),
         (
             "merge_heads(dout)[0]",
-            "dout.transpose(0, 2, 3, 1).reshape(dout.shape[0], dout.shape[2], -1)",
+            "dout.transpose(0, 2, 3, 1).reshape(len(dout), dout.shape[2], -1)",
             "mixed",
         ),
         (
@@ -624,7 +629,7 @@ WRONG = {
         ),
         (
             'merge_heads_backward(dmerged, cache["merge"])',
-            'dmerged.reshape(dmerged.shape[0], cache["merge"], dmerged.shape[1], -1)',
+            'dmerged.reshape(len(dout), cache["merge"], dout.shape[1], -1)',
             "-",
         ),
         (
@@ -640,7 +645,8 @@ WRONG = {
         ),
         (
             'dmerged, out_grads = linear_grads(dout, cache["out"])',
-            '_, out_grads = linear_grads(dout, cache["out"])\n    dmerged = dout',
+            '_, out_grads = linear_grads(dout, cache["out"])\n'
+            "    dmerged = dout",
             "-",
         ),
     ],

@@ -220,9 +220,7 @@ def scaled_dot_product_attention_backward(dout, q, k, v, mask=None):
             {"dq": dscores.swapaxes(-1, -2) @ k},
         )
         yield (
-            (
-                "has a transpose too many or too few: weights.T @ dout is wanted"
-            ),
+            ("has a transpose too many or few: weights.T @ dout is wanted"),
             {"dv": p @ dout},
         )
     raw = dweights.swapaxes(-1, -2) @ dout
@@ -243,8 +241,8 @@ def split_heads(x, n_heads):
         )
         yield (
             (
-                "is only reshaped: a transpose is needed, or a head gets whole "
-                "tokens"
+                "is only reshaped: a transpose is needed, or a head "
+                "gets whole tokens"
             ),
             x.reshape(B, n_heads, T, D),
         )
@@ -254,8 +252,8 @@ def merge_heads(x):
     B, H, T, D = x.shape
     yield (
         (
-            "has the channels of the heads mixed: put H and D side by side, in "
-            "this order"
+            "has the channels of the heads mixed: put H and D side by side, "
+            "in this order"
         ),
         x.transpose(0, 2, 3, 1).reshape(B, T, H * D),
     )
