@@ -12,7 +12,7 @@ from helpers.checks import answers, causes, check, torch_ops
 from helpers.checks.cases import cast, find_cases, with_cases
 from helpers.checks.gradients import TorchAnswer
 from helpers.checks.inspection import Trial
-from helpers.checks.lessons import shelf
+from helpers.checks.lessons import names_in, shelf
 from helpers.checks.record import compute, find, is_recorded
 from helpers.checks.verdicts import compare
 from helpers.runs.params import named_arrays
@@ -80,11 +80,11 @@ def test_recorded_is_what_torch_returns(lesson, name, title):
     [(m, n) for m, names in with_cases().items() for n in names],
 )
 def test_the_shelf_is_right(lesson, name, capsys):
-    module = shelf(lesson)
-    for each in (name, f"{name}_backward"):
-        if each in module:
-            check(module[each])
-            assert f"{each}: right in" in capsys.readouterr().out
+    for each in {name, f"{name}_backward"} & names_in(lesson):
+        owner, _, method = each.partition(".")
+        function = shelf(lesson)[owner]
+        check(getattr(function, method) if method else function)
+        assert f"{each}: right in" in capsys.readouterr().out
 
 
 @every_case

@@ -12,6 +12,7 @@ must not mislead.
     python tests/test_mistakes.py attention      prints every sentence
 """
 
+import ast
 import contextlib
 import importlib
 import inspect
@@ -43,6 +44,16 @@ def source_of(lesson, name):
     return solutions.get(name) or inspect.getsource(shelf(lesson)[owner])
 
 
+def part_of(source, name):
+    """Return the source of one method of a class; of a function, all."""
+    _, _, method = name.partition(".")
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef) and node.name == method:
+            lines = source.splitlines(keepends=True)
+            return "".join(lines[node.lineno - 1 : node.end_lineno])
+    return source
+
+
 def write(lesson, name, row):
     """Return the functions of a notebook in which one version stands."""
     if isinstance(row, str):
@@ -50,8 +61,9 @@ def write(lesson, name, row):
     else:
         old, new = row
         source = source_of(lesson, name)
-        assert source.count(old) == 1, f"{name}: {old!r} is not there once"
-        source = source.replace(old, new)
+        part = part_of(source, name)
+        assert part.count(old) == 1, f"{name}: {old!r} is not there once"
+        source = source.replace(part, part.replace(old, new))
     module = importlib.import_module(f"helpers.{lesson}")
     namespace = vars(module) | {"__name__": "__main__"}
     forward = name.removesuffix("_backward")

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from helpers.checks import causes
+from helpers.checks.causes import find_formula
+from helpers.checks.verdicts import equal, same
 
 
 @dataclass
@@ -32,8 +33,11 @@ class Context:
 
 def diagnose(context):
     """Return one sentence on the array called context.name, or None."""
-    got = np.asarray(context.got[context.name])
-    expected = np.asarray(context.expected[context.name])
+    got, expected = context.got[context.name], context.expected[context.name]
+    if isinstance(expected, dict | list | tuple | str):
+        clause = None if equal(got, expected) else find_formula(context)
+        return clause and f"{context.name} {clause}."
+    got, expected = np.asarray(got), np.asarray(expected)
     recognisers = ANY_SHAPE
     if got.shape == expected.shape:
         recognisers = ANY_SHAPE + SAME_SHAPE
@@ -46,56 +50,6 @@ def diagnose(context):
             if clause := recognise(got, expected, context):
                 return f"{context.name} {clause}."
     return None
-
-
-def find_formula(context):
-    """Return the clause of the one wrong formula that gives what was got.
-
-    helpers/checks/causes/<lesson>.py has, under the name of a function, one
-    that yields (clause, result) for the usual mistakes in it.
-    """
-    formulas = causes.find(context.function)
-    if not formulas:
-        return None
-    is_out = context.name in ("out", "result")
-    arguments = context.arguments if is_out else (context.dout,)
-    arguments += () if is_out else context.arguments
-    found = {}  # clause: how many arrays speak for it
-    for clause, result in formulas(*arguments, **context.settings):
-        if not isinstance(result, dict):
-            result = {context.name: result}
-        if context.name in result and all(
-            equal(context.got[name], array) for name, array in result.items()
-        ):
-            found[clause] = max(len(result), found.get(clause, 0))
-    best = [c for c, n in found.items() if n == max(found.values())]
-    return best[0] if len(best) == 1 else None
-
-
-def equal(got, wrong):
-    """Say whether what was got is a wrong result, NaN and infinity too."""
-    if not isinstance(got, np.ndarray) or not isinstance(wrong, np.ndarray):
-        return type(got) is type(wrong) and got == wrong
-    if got.shape != wrong.shape:
-        return False
-    ours, theirs = np.isfinite(got), np.isfinite(wrong)
-    odd = got[~ours], wrong[~theirs]
-    alike = np.array_equal(ours, theirs) and np.array_equal(*odd, True)
-    return (
-        ours.any()
-        and alike
-        and same(np.where(ours, got, 0), np.where(ours, wrong, 0))
-    )
-
-
-def same(got, expected):
-    """Say whether two arrays agree to seven digits of their size."""
-    if expected is None or np.shape(got) != np.shape(expected):
-        return False
-    scale = np.abs(expected).max(initial=1e-3)
-    gap = np.subtract(got, expected, dtype=np.float64)
-    gap = np.abs(gap).max(initial=0.0)
-    return bool(gap <= 1e-7 * scale < np.inf)
 
 
 def spread(array, like):
@@ -221,7 +175,7 @@ def name_factor(factor, context):
     """Return what a factor may be, as far as names and shapes tell."""
     found = {}  # one of each kind
     for kind, number, what in known_numbers(context):
-        if number == 2 and kind in ("rows", "axis", "targets"):
+        if number == 2 and context.name in ("out", "result"):
             continue  # a 2 has many causes
         for value in (factor, 1 / factor):
             if number > 0 and math.isclose(value, number, rel_tol=1e-7):

@@ -86,27 +86,30 @@ def isolate(*functions):
     Functions that do not come from a notebook are returned as they are; a
     method comes back as its class, with the other methods of the shelf.
     """
-    if not all(is_own(function) for function in functions):
-        return functions
-    module = lesson_of(functions[0])
+    own = [function for function in functions if is_own(function)]
+    if not own:
+        return tuple(map(plain, functions))
+    module, namespace = lesson_of(own[0]), namespace_of(own[0])
     theirs = shelf(module) if module else {}
-    namespace = namespace_of(functions[0])
     world = namespace | theirs
     ours = {
         name: value
         for name, value in namespace.items()
         if is_own(value) and inspect.isfunction(value) and name not in theirs
     }
-    ours |= {f.__name__: f for f in functions if f.__qualname__.isidentifier()}
+    ours |= {f.__name__: f for f in own if f.__qualname__.isidentifier()}
     for name, function in ours.items():
         world[name] = rebuild(function, world)
-    return tuple(take(function, world) for function in functions)
+    return tuple(
+        take(function, world) if is_own(function) else plain(function)
+        for function in functions
+    )
 
 
 def plain(function):
-    """Return a function as it is; of a method, its class in the notebook."""
-    owner, _, _ = function.__qualname__.rpartition(".")
-    return namespace_of(function).get(owner, function)
+    """Return a function as it is; of a method, its class."""
+    owner, _, _ = getattr(function, "__qualname__", "").rpartition(".")
+    return namespace_of(function).get(owner, function) if owner else function
 
 
 def judge_alone(functions, judge):
@@ -118,7 +121,7 @@ def judge_alone(functions, judge):
     try:
         return judge(*isolate(*functions))
     except Mistake as mistake:
-        if all(is_own(function) for function in functions):
+        if any(is_own(function) for function in functions):
             with contextlib.suppress(Exception):
                 return judge(*map(plain, functions))
         raise mistake

@@ -158,6 +158,37 @@ def compare_shapes(shape, wanted):
     return f"{text}: the axes are in another order"
 
 
+def same(got, expected):
+    """Say whether two arrays agree to seven digits of their size."""
+    if expected is None or np.shape(got) != np.shape(expected):
+        return False
+    scale = np.abs(expected).max(initial=1e-3)
+    gap = np.subtract(got, expected, dtype=np.float64)
+    gap = np.abs(gap).max(initial=0.0)
+    return bool(gap <= 1e-7 * scale < np.inf)
+
+
+def equal(got, wrong):
+    """Say whether two values of any kind agree, NaN and infinity too."""
+    if isinstance(wrong, dict):
+        alike = isinstance(got, dict) and got.keys() == wrong.keys()
+        return alike and all(equal(got[key], wrong[key]) for key in wrong)
+    if isinstance(wrong, tuple | list):
+        alike = isinstance(got, tuple | list) and len(got) == len(wrong)
+        return alike and all(map(equal, got, wrong))
+    if isinstance(wrong, str | bytes | type(None)):
+        return type(got) is type(wrong) and got == wrong
+    got, wrong = to_array(got), to_array(wrong)
+    if got is None or wrong is None or got.shape != wrong.shape:
+        return False
+    ours, theirs = np.isfinite(got), np.isfinite(wrong)
+    odd = np.array_equal(got[~ours], wrong[~theirs], equal_nan=True)
+    finite = np.where(ours, got, 0), np.where(theirs, wrong, 0)
+    return bool(ours.any() and odd and (ours == theirs).all()) and same(
+        *finite
+    )
+
+
 # values of any kind
 
 

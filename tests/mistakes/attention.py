@@ -19,7 +19,6 @@ SUM = "sum over the last axis that is subtracted"
 IN_PLACE = "in place: work on a copy"
 BROADCAST = "keepdims=True keeps it"
 TRANSPOSE = "transpose"
-TO_SCALE = "the square root of the length"
 
 WRONG = {
     "linear": [
@@ -39,7 +38,7 @@ WRONG = {
         (
             "def linear(x, weight, bias=None):\n"
             "    return x @ weight + bias, (x, weight, True)",
-            "unsupported operand",
+            "-",
         ),
         (
             "def linear(x, weight, bias):\n"
@@ -63,7 +62,7 @@ WRONG = {
             "    if bias:\n"
             "        return x @ weight + bias, (x, weight, True)\n"
             "    return x @ weight, (x, weight, False)",
-            "truth value of an array",
+            "-",
         ),
         (
             "def linear(x, weight, bias=None):\n"
@@ -169,7 +168,7 @@ WRONG = {
             "def softmax(x):\n"
             "    total = undefined.sum()\n"
             "    return x / total, x",
-            "line 2 of the cell with softmax",
+            "-",
         ),
     ],
     "softmax_backward": [
@@ -230,12 +229,12 @@ WRONG = {
         ("np.tril(", "~np.tril(", "turn it over"),
         (", dtype=bool", "", "is float64, expected bool"),
         ("dtype=bool", "dtype=int", "is int64, expected bool"),
-        ("ones((T, T)", "ones((T, T + 1)", "has shape"),
+        ("ones((T, T)", "ones((T, T + 1)", "-"),
         ("return ", "", "Is there a return?"),
         (
             "np.tril(np.ones((T, T), dtype=bool))",
             "np.tril(np.ones((3, 3), dtype=bool))",
-            "has shape",
+            "-",
         ),
         (
             "def causal_mask(T):\n"
@@ -251,12 +250,12 @@ WRONG = {
         ("-np.inf", "np.inf", "plus infinity"),
         ("-np.inf", "-5.0", "-"),
         ("(mask, scores", "(~mask, scores", "True = may attend"),
-        ("np.where(mask, scores, -np.inf)", "scores", "mask ignored"),
+        ("np.where(mask, scores, -np.inf)", "scores", "without the mask"),
         ("np.where(mask, scores, -np.inf)", "scores * mask", "is 0 where"),
         ("if not mask.any(axis=-1).all()", "if False", "does not refuse"),
-        ("mask.any(axis=-1)", "mask.any(axis=-2)", "line"),
+        ("mask.any(axis=-1)", "mask.any(axis=-2)", "-"),
         ("mask.any(axis=-1).all()", "mask.any()", "does not refuse"),
-        ("mask.any(axis=-1).all()", "mask.all()", "raises ValueError"),
+        ("mask.any(axis=-1).all()", "mask.all()", "-"),
         ("raise ValueError(", "raise TypeError(", "It raises TypeError"),
         ("raise ValueError(", "print(", "does not refuse"),
         (
@@ -291,12 +290,12 @@ WRONG = {
             "    if mask is not None:\n"
             "        scores = mask_scores(scores, mask)\n",
             "",
-            "mask ignored",
+            "without the mask",
         ),
         (
             "mask_scores(scores, mask)",
             "mask_scores(scores, ~mask)",
-            "nothing to attend to",
+            "-",
         ),
         ("mask_scores(scores, mask)", "scores * mask", "hidden scores of 0"),
         ("mask_scores(scores, mask)", "scores + mask", "mask added"),
@@ -368,7 +367,7 @@ WRONG = {
         (
             "    if mask is not None:",
             "    if mask:",
-            "truth value of an array",
+            "-",
         ),
     ],
     "scaled_dot_product_attention_backward": [
@@ -447,27 +446,27 @@ WRONG = {
         (
             "x.reshape(B, T, n_heads, C // n_heads).swapaxes(1, 2)",
             "x.reshape(B, n_heads, T, C // n_heads)",
-            "only reshaped",
+            "reshape where a transpose",
         ),
         (
             "n_heads, C // n_heads).swapaxes(1, 2)",
             "C // n_heads, n_heads).transpose(0, 3, 1, 2)",
             "every H-th channel",
         ),
-        ("swapaxes(1, 2)", "swapaxes(2, 3)", "has shape"),
-        ("swapaxes(1, 2)", "swapaxes(0, 1)", "has shape"),
+        ("swapaxes(1, 2)", "swapaxes(2, 3)", "-"),
+        ("swapaxes(1, 2)", "swapaxes(0, 1)", "-"),
         ("swapaxes(1, 2), None", "swapaxes(1, 2)", "no cache"),
-        ("C // n_heads", "C / n_heads", "TypeError"),
-        ("x.reshape(B, T, n_heads", "x.reshape(B, T, 4", "cannot reshape"),
+        ("C // n_heads", "C / n_heads", "-"),
+        ("x.reshape(B, T, n_heads", "x.reshape(B, T, 4", "-"),
         ("    return", "    x *= 2\n    return", "2 times too large"),
     ],
     "split_heads_backward": [
         ("merge_heads(dout)[0]", "merge_heads(dout)", "expected dx alone"),
-        ("merge_heads(dout)[0]", "dout", "has shape"),
+        ("merge_heads(dout)[0]", "dout", "-"),
         (
             "merge_heads(dout)[0]",
             "dout.reshape(dout.shape[0], dout.shape[2], -1)",
-            "only reshaped",
+            "reshape where a transpose",
         ),
         (
             "merge_heads(dout)[0]",
@@ -487,17 +486,17 @@ WRONG = {
         ("merge_heads(dout)[0]", "-merge_heads(dout)[0]", "wrong sign"),
     ],
     "merge_heads": [
-        (".swapaxes(1, 2)", "", "only reshaped"),
+        (".swapaxes(1, 2)", "", "reshape where a transpose"),
         (
             "x.swapaxes(1, 2)",
             "x.transpose(0, 2, 3, 1)",
             "channels of the heads mixed",
         ),
-        ("B, T, H * D", "B, H * D, T", "has shape"),
-        (".reshape(B, T, H * D)", "", "has shape"),
+        ("B, T, H * D", "B, H * D, T", "changed places"),
+        (".reshape(B, T, H * D)", "", "right numbers"),
         ("H * D), H", "H * D)", "no cache"),
         ("H * D), H", "H * D), D", "-"),
-        ("H * D), H", "H * D), None", "TypeError"),
+        ("H * D), H", "H * D), None", "-"),
         ("x.swapaxes(1, 2)", "(x * 2).swapaxes(1, 2)", "2 times too large"),
     ],
     "merge_heads_backward": [
@@ -514,7 +513,7 @@ WRONG = {
         (
             "split_heads(dout, cache)[0]",
             "dout.reshape(dout.shape[0], cache, dout.shape[1], -1)",
-            "only reshaped",
+            "reshape where a transpose",
         ),
         (
             "split_heads(dout, cache)[0]",
@@ -523,14 +522,14 @@ WRONG = {
         ),
         ("return split", "split", "Is there a return?"),
         ("split_heads(dout, cache)[0]", "split_heads(dout, 4)[0]", "-"),
-        ("split_heads(dout, cache)[0]", "dout", "has shape"),
+        ("split_heads(dout, cache)[0]", "dout", "-"),
     ],
     "multi_head_attention": [
         ("if x.shape[-1] % n_heads:", "if False:", "does not refuse"),
         (
             "if x.shape[-1] % n_heads:",
             "if n_heads % x.shape[-1]:",
-            "raises ValueError",
+            "-",
         ),
         ("q, k, v = np.split", "k, q, v = np.split", "another order"),
         ("q, k, v = np.split", "v, k, q = np.split", "another order"),
@@ -545,7 +544,7 @@ WRONG = {
             "parts[:, 0::3], parts[:, 1::3], parts[:, 2::3]",
             "in turn",
         ),
-        ("(q, k, v, mask)", "(q, k, v)", "mask ignored"),
+        ("(q, k, v, mask)", "(q, k, v)", "without the mask"),
         (
             "(q, k, v, mask)",
             "(q, k, v, ~mask if mask is not None else None)",
@@ -570,7 +569,7 @@ WRONG = {
         (
             'linear(x, **params["qkv"])',
             'linear(x, params["qkv"]["weight"], params["qkv"]["bias"])',
-            "KeyError",
+            "-",
         ),
         (
             'merged, cache["merge"] = merge_heads(heads)',
@@ -578,11 +577,11 @@ WRONG = {
             "reshaped, not merged",
         ),
         ("    return out, cache", "    return out", "no cache"),
-        ("    return out, cache", "    return out, None", "subscriptable"),
+        ("    return out, cache", "    return out, None", "-"),
         (
             'cache["merge"] = merge_heads(heads)',
             'cache["join"] = merge_heads(heads)',
-            "KeyError",
+            "-",
         ),
     ],
     "multi_head_attention_backward": [
@@ -663,7 +662,7 @@ WRONG = {
         ),
         ("return dx, grads", "return grads, dx", "-"),
         ("return dx, grads", "return grads", "-"),
-        ('"weight": dweight', '"weight": dweight.T', "has shape"),
+        ('"weight": dweight', '"weight": dweight.T', "-"),
         ('"weight": dweight', '"dweight": dweight', "lacks 'weight'"),
         ("return dx, grads", "return dx, dweight, dbias", "has 3 parts"),
         ("return dx, grads", "pass", "Is there a return?"),

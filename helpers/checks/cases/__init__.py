@@ -42,7 +42,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from helpers.checks.lessons import LESSONS
+from helpers.checks.lessons import LESSONS, names_in
 
 RECORDED = object()
 
@@ -128,12 +128,13 @@ def with_cases():
     """Return {lesson: names of the functions that have cases}."""
     found = {}
     for lesson in LESSONS:
-        name = f"helpers.checks.cases.{lesson}"
-        if importlib.util.find_spec(name):
-            names = vars(importlib.import_module(name)).items()
+        module = f"helpers.checks.cases.{lesson}"
+        if importlib.util.find_spec(module):
+            names = {re.sub(r"\W", "_", n): n for n in names_in(lesson)}
             found[lesson] = [
-                key
-                for key, thing in names
-                if getattr(thing, "__module__", None) == name and key[0] != "_"
+                names[key]
+                for key, thing in vars(importlib.import_module(module)).items()
+                if getattr(thing, "__module__", None) == module
+                and key[0] != "_"
             ]
     return found

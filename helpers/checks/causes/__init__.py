@@ -15,6 +15,7 @@ import importlib.util
 import re
 
 from helpers.checks.lessons import LESSONS
+from helpers.checks.verdicts import equal
 
 
 def find(function):
@@ -27,3 +28,27 @@ def find(function):
             if getattr(generator, "__module__", None) == name:
                 return generator
     return None
+
+
+def find_formula(context):
+    """Return the clause of the one wrong formula that gives what was got.
+
+    helpers/checks/causes/<lesson>.py has, under the name of a function, one
+    that yields (clause, result) for the usual mistakes in it.
+    """
+    formulas = find(context.function)
+    if not formulas:
+        return None
+    is_out = context.name in ("out", "result")
+    arguments = context.arguments if is_out else (context.dout,)
+    arguments += () if is_out else context.arguments
+    found = {}  # clause: how many arrays speak for it
+    for clause, result in formulas(*arguments, **context.settings):
+        if context.name == "result" or not isinstance(result, dict):
+            result = {context.name: result}
+        if context.name in result and all(
+            equal(context.got[name], array) for name, array in result.items()
+        ):
+            found[clause] = max(len(result), found.get(clause, 0))
+    best = [c for c, n in found.items() if n == max(found.values())]
+    return best[0] if len(best) == 1 else None

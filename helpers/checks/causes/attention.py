@@ -111,7 +111,7 @@ def mask_scores(scores, mask):
         ("is plus infinity where it should be minus infinity"),
         np.where(mask, scores, np.inf),
     )
-    yield "has the mask ignored", scores
+    yield "is what it would be without the mask", scores
 
 
 def scaled_dot_product_attention(q, k, v, mask=None):
@@ -149,7 +149,7 @@ def scaled_dot_product_attention(q, k, v, mask=None):
     down = rows / rows.sum(axis=-2, keepdims=True)
     yield "has the softmax along the queries, not along the keys", down @ v
     if mask is not None:
-        yield "has the mask ignored", attend(scores, None)
+        yield "is what it would be without the mask", attend(scores, None)
         yield (
             "has the mask turned over: True = may attend",
             attend(scores, ~mask),
@@ -188,7 +188,10 @@ def scaled_dot_product_attention_backward(dout, q, k, v, mask=None):
         both(dweights * scale),
     )
     yield "lacks softmax_backward, and the scale too", both(dweights)
-    yield "lacks the scale", both(dscores / scale)
+    yield (
+        "lacks the scale, 1 / the square root of the length of the last axis",
+        both(dscores / scale),
+    )
     yield "has the scale twice", both(dscores * scale)
     yield "is divided by the scale, not multiplied", both(dscores / scale**2)
     yield (
@@ -220,7 +223,7 @@ def scaled_dot_product_attention_backward(dout, q, k, v, mask=None):
             {"dq": dscores.swapaxes(-1, -2) @ k},
         )
         yield (
-            ("has a transpose too many or few: weights.T @ dout is wanted"),
+            "has a transpose too many or too few: weights.T @ dout is wanted",
             {"dv": p @ dout},
         )
     raw = dweights.swapaxes(-1, -2) @ dout
@@ -241,8 +244,8 @@ def split_heads(x, n_heads):
         )
         yield (
             (
-                "is only reshaped: a transpose is needed, or a head "
-                "gets whole tokens"
+                "has a reshape where a transpose is needed: a head gets "
+                "whole tokens"
             ),
             x.reshape(B, n_heads, T, D),
         )
@@ -259,7 +262,7 @@ def merge_heads(x):
     )
     yield (
         (
-            "is only reshaped: a transpose is needed, or heads fall into the "
+            "has a reshape where a transpose is needed: heads fall into the "
             "place of tokens"
         ),
         x.reshape(B, T, H * D),
@@ -286,7 +289,7 @@ def multi_head_attention(x, params, n_heads, mask=None):
     for order in ((q, v, k), (k, q, v), (k, v, q), (v, k, q), (v, q, k)):
         yield "has q, k and v in another order than q, k, v", finish(*order)
     if mask is not None:
-        yield "has the mask ignored", finish(q, k, v, None)
+        yield "is what it would be without the mask", finish(q, k, v, None)
     if n_heads > 1:
         one, _ = right.multi_head_attention(x, params, 1, mask)
         yield "has a single head for each of q, k and v", one
@@ -317,26 +320,3 @@ def multi_head_attention(x, params, n_heads, mask=None):
         out, _ = right.multi_head_attention(x, bare, n_heads, mask)
         yield "lacks the bias of qkv", out
     yield "has x added: that comes in lesson 03", finish(q, k, v) + x
-
-
-def multi_head_attention_backward(dout, x, params, n_heads, mask=None):
-    out, cache = right.multi_head_attention(x, params, n_heads, mask)
-    dmerged, _ = right.linear_grads(dout, cache["out"])
-    dheads = right.merge_heads_backward(dmerged, cache["merge"])
-    dq, dk, dv = right.scaled_dot_product_attention_backward(
-        dheads, cache["heads"]
-    )
-
-    def finish(*parts):
-        dqkv = right.merge_heads(np.concatenate(parts, axis=1))[0]
-        return right.linear_grads(dqkv, cache["qkv"])[0]
-
-    for order in ((dq, dv, dk), (dk, dq, dv), (dk, dv, dq), (dv, dk, dq)):
-        yield (
-            ("has the gradients of q, k and v joined in another order"),
-            {"dx": finish(*order)},
-        )
-    yield (
-        "has the gradients of q, k and v joined in another order",
-        {"dx": finish(dv, dq, dk)},
-    )
