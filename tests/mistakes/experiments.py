@@ -16,8 +16,16 @@ WRONG = {
     "verdict": [
         ("min(values) > max(others)", "min(values) >= max(others)", "a tie"),
         ("max(values) < min(others)", "max(values) <= min(others)", "a tie"),
-        ("min(values) > max(others)", "max(values) > max(others)", "goes by some of the runs"),
-        ("max(values) < min(others)", "min(values) < min(others)", "-"),
+        (
+            "min(values) > max(others)",
+            "max(values) > max(others)",
+            "goes by some of the runs",
+        ),
+        (
+            "max(values) < min(others)",
+            "min(values) < min(others)",
+            "goes by the means",
+        ),
         (
             '''        return "higher"
     if max(values) < min(others):
@@ -45,7 +53,11 @@ WRONG = {
     if min(values) < min(others):""",
             "goes by some of the runs",
         ),
-        ('return "no clear difference"', 'print("no clear difference")', "there a return?"),
+        (
+            'return "no clear difference"',
+            'print("no clear difference")',
+            "there a return?",
+        ),
         (
             "def verdict(values, others):\n"
             "    if all(a > b for a, b in zip(values, others)):\n"
@@ -55,7 +67,11 @@ WRONG = {
             "    return 'no clear difference'\n",
             "goes by some of the runs",
         ),
-        ("min(values) > max(others)", "values[0] > max(others)", "goes by some of the runs"),
+        (
+            "min(values) > max(others)",
+            "values[0] > max(others)",
+            "goes by some of the runs",
+        ),
     ],
     "compare": [
         ("ddof=1", "ddof=0", "ddof=1 is wanted"),
@@ -138,12 +154,15 @@ WRONG = {
         ("range(x.ndim - 1)", "range(1)", "the first axis alone"),
         ("range(x.ndim - 1)", "range(x.ndim)", "is summed over all axes"),
         (
-            "return dout * weight, (dout * x).sum(axis=rows), dout.sum(axis=rows)",
-            "return dout * weight, dout.sum(axis=rows), (dout * x).sum(axis=rows)",
+            "return dout * weight, (dout * x).sum(axis=rows),"
+            " dout.sum(axis=rows)",
+            "return dout * weight, dout.sum(axis=rows), (dout *"
+            " x).sum(axis=rows)",
             "has the gradients of weight and bias in each",
         ),
         (
-            "return dout * weight, (dout * x).sum(axis=rows), dout.sum(axis=rows)",
+            "return dout * weight, (dout * x).sum(axis=rows),"
+            " dout.sum(axis=rows)",
             "return dout * weight, (dout * x).sum(axis=rows)",
             "Return one for each",
         ),
@@ -160,13 +179,16 @@ WRONG = {
         ("sublayer(h)", "sublayer(x)", "lacks the norm"),
         ("return out,", "return h,", "lacks the sublayer"),
         (
-            "    h, norm_cache = layer_norm(x, **norm_params)\n    out, sublayer_cache = sublayer(h)",
-            "    h, sublayer_cache = sublayer(x)\n    out, norm_cache = layer_norm(h, **norm_params)",
+            "    h, norm_cache = layer_norm(x, **norm_params)\n"
+            "    out, sublayer_cache = sublayer(h)",
+            "    h, sublayer_cache = sublayer(x)\n"
+            "    out, norm_cache = layer_norm(h, **norm_params)",
             "behind the sublayer",
         ),
         (
             "layer_norm(x, **norm_params)",
-            "layer_norm(x, np.ones(x.shape[-1], x.dtype), np.zeros(x.shape[-1], x.dtype))",
+            "layer_norm(x, np.ones(x.shape[-1], x.dtype),"
+            " np.zeros(x.shape[-1], x.dtype))",
             "the norm's weight and bias",
         ),
         ("**norm_params", "norm_params", "missing 1 required"),
@@ -187,7 +209,11 @@ WRONG = {
             '{"weight": dbias, "bias": dweight}',
             "has the gradients of weight and bias in each",
         ),
-        ("return dx, grads, {", "return dx, {", "one for each, in the order of the arguments"),
+        (
+            "return dx, grads, {",
+            "return dx, {",
+            "one for each, in the order of the arguments",
+        ),
         ("return dx, grads,", "return grads, dx,", "-"),
         (
             '{"weight": dweight, "bias": dbias}',
@@ -208,7 +234,11 @@ WRONG = {
             "    q *= root\n    out, cache = scaled_dot_product_attention(q,",
             "changed q in place",
         ),
-        ("math.sqrt(q.shape[-1])", "math.sqrt(q.shape[-2])", "has the root of T, not of D"),
+        (
+            "math.sqrt(q.shape[-1])",
+            "math.sqrt(q.shape[-2])",
+            "has the root of T, not of D",
+        ),
         ("return out, (cache, root)", "return out, cache, root", "-"),
     ],
     "unscaled_attention_backward": [
@@ -217,7 +247,11 @@ WRONG = {
         ("dq * root, dk", "dq * root**2, dk", "the root twice"),
         ("dq * root, dk, dv", "dq * root, dk * root, dv", "which k never had"),
         ("dq * root, dk, dv", "dq * root, dk, dv * root", "which v never had"),
-        ("dq * root, dk, dv", "dq * root, dv, dk", "and dv have changed places"),
+        (
+            "dq * root, dk, dv",
+            "dq * root, dv, dk",
+            "and dv have changed places",
+        ),
         (
             "    return dq * root",
             "    dq *= root\n    return dq * root",
@@ -228,7 +262,11 @@ WRONG = {
             "return dq * root, dk",
             "Return one for each",
         ),
-        ("(dout, cache)\n    return", "(dout * root, cache)\n    return", "has the root in dout"),
+        (
+            "(dout, cache)\n    return",
+            "(dout * root, cache)\n    return",
+            "has the root in dout",
+        ),
     ],
     "train_setup": [
         (", np.float64)", ")", "in float32"),
@@ -264,7 +302,11 @@ WRONG = {
             "[loss for loss, _ in train_steps(run, draw)], run.params",
             "-",
         ),
-        ("OPTIMIZERS[setup.optimizer](run.params)", "AdamW(run.params)", "-"),
+        (
+            "OPTIMIZERS[setup.optimizer](run.params)",
+            "AdamW(run.params)",
+            "is trained with other betas and weight decay",
+        ),
     ],
     "chance": [
         ("2 / math.comb", "1 / math.comb", "-"),
@@ -294,7 +336,11 @@ WRONG = {
         ),
         ("weights.swapaxes(-1, -2) @ dout", "dout", "is dout as it came"),
         ("    weights = weights.astype(q.dtype)\n", "", "A float64 took part"),
-        ("np.zeros_like(q), np.zeros_like(k),", "q, k,", "has q added once too often"),
+        (
+            "np.zeros_like(q), np.zeros_like(k),",
+            "q, k,",
+            "has q added once too often",
+        ),
         ("np.zeros_like(q), np.zeros_like(k), ", "", "Return one for each"),
         ("np.zeros_like(q), np.zeros_like(k),", "None, None,", "-"),
         (
@@ -382,7 +428,8 @@ def compare(groups):
     for i, name in enumerate(names):
         values = groups[name]
         mean = sum(values) / len(values)
-        spread = (sum((v - mean) ** 2 for v in values) / (len(values) - 1)) ** 0.5
+        squares = sum((v - mean) ** 2 for v in values)
+        spread = (squares / (len(values) - 1)) ** 0.5
         line = f"{name}   {mean:.3f} ± {spread:.3f}"
         if i > 0:
             line += "  " + verdict(values, groups[names[0]])
@@ -402,7 +449,8 @@ def compare(groups):
         ),
         (
             "    return 0.02 * math.sqrt(2) * sinusoidal_positions(T, C)",
-            "    table = sinusoidal_positions(T, C)\n    return 0.02 * table / np.sqrt((table**2).mean())",
+            "    table = sinusoidal_positions(T, C)\n"
+            "    return 0.02 * table / np.sqrt((table**2).mean())",
         ),
     ],
     "no_norm": [
@@ -423,8 +471,10 @@ def no_norm_backward(dout, cache):
     "no_norm_backward": [
         ("tuple(range(x.ndim - 1))", "tuple(range(dout.ndim))[:-1]"),
         (
-            "return dout * weight, (dout * x).sum(axis=rows), dout.sum(axis=rows)",
-            "return [dout * weight, (dout * x).sum(axis=rows), dout.sum(axis=rows)]",
+            "return dout * weight, (dout * x).sum(axis=rows),"
+            " dout.sum(axis=rows)",
+            "return [dout * weight, (dout * x).sum(axis=rows),"
+            " dout.sum(axis=rows)]",
         ),
         """
 def no_norm_backward(dout, cache):
@@ -454,8 +504,10 @@ def no_residual_backward(dout, cache, sublayer_backward):
             "cache = [norm_cache, sublayer_cache]\n    return out, cache",
         ),
         (
-            "    out, sublayer_cache = sublayer(h)\n    return out, (norm_cache, sublayer_cache)",
-            "    result = sublayer(h)\n    return result[0], (norm_cache, result[1])",
+            "    out, sublayer_cache = sublayer(h)\n"
+            "    return out, (norm_cache, sublayer_cache)",
+            "    result = sublayer(h)\n"
+            "    return result[0], (norm_cache, result[1])",
         ),
     ],
     "no_residual_backward": [
@@ -464,8 +516,10 @@ def no_residual_backward(dout, cache, sublayer_backward):
             'dict(zip(("weight", "bias"), (dweight, dbias)))',
         ),
         (
-            "    norm_cache, sublayer_cache = cache\n    dh, grads = sublayer_backward(dout, sublayer_cache)",
-            "    norm_cache = cache[0]\n    dh, grads = sublayer_backward(dout, cache[1])",
+            "    norm_cache, sublayer_cache = cache\n"
+            "    dh, grads = sublayer_backward(dout, sublayer_cache)",
+            "    norm_cache = cache[0]\n"
+            "    dh, grads = sublayer_backward(dout, cache[1])",
         ),
         (
             '{"weight": dweight, "bias": dbias}',
@@ -507,8 +561,12 @@ def unscaled_attention_backward(dout, cache):
     "unscaled_attention_backward": [
         ("return dq * root, dk, dv", "return root * dq, dk, dv"),
         (
-            "    cache, root = cache\n    dq, dk, dv = scaled_dot_product_attention_backward(dout, cache)",
-            "    inner, root = cache\n    dq, dk, dv = scaled_dot_product_attention_backward(dout, inner)",
+            "    cache, root = cache\n"
+            "    dq, dk, dv ="
+            " scaled_dot_product_attention_backward(dout, cache)",
+            "    inner, root = cache\n"
+            "    dq, dk, dv ="
+            " scaled_dot_product_attention_backward(dout, inner)",
         ),
         (
             "    return dq * root, dk, dv",
@@ -536,19 +594,23 @@ def train_setup(setup, seed):
             "run.params, [step[0] for step in train_steps(run, draw)]",
         ),
         (
-            "    return run.params, [loss for loss, _ in train_steps(run, draw)]",
-            "    losses, _ = zip(*train_steps(run, draw))\n    return run.params, losses",
+            "    return run.params, [loss for loss, _ in"
+            " train_steps(run, draw)]",
+            "    losses, _ = zip(*train_steps(run, draw))\n"
+            "    return run.params, losses",
         ),
     ],
     "chance": [
         ("2 / math.comb(n + m, n)", "2 / math.comb(n + m, m)"),
         (
             "2 / math.comb(n + m, n)",
-            "2 * math.factorial(n) * math.factorial(m) / math.factorial(n + m)",
+            "2 * math.factorial(n) * math.factorial(m) /"
+            " math.factorial(n + m)",
         ),
         (
             "2 / math.comb(n + m, n)",
-            "np.float64(2) / len(list(itertools.combinations(range(n + m), n)))",
+            "np.float64(2) / len(list(itertools.combinations(range(n +"
+            " m), n)))",
         ),
     ],
     "uniform_attention": [

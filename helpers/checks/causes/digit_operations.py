@@ -78,7 +78,7 @@ def split_questions(questions, **settings):
             n = round(held_out * len(shuffled))
             return cut(questions, shuffled, n, rng)
 
-        return {"result": _split(split, questions, **settings)}
+        return _split(split, questions, **settings)
 
     def keep(questions, train):
         return [q for q in questions if q in train]
@@ -175,7 +175,7 @@ def epochs_of(questions, B):
     from helpers.checks.cases.digit_operations import _show
 
     def show(make):
-        return {"result": _show(make, questions, B)}
+        return _show(make, questions, B)
 
     def wrong(order, pick=None, step=B, end=0):
         def epochs(questions, B):
@@ -253,7 +253,7 @@ def train_and_keep_best(shares, steps, weight):
     rows, steps = found["rows"], found["steps"]
 
     def change(**changes):
-        return {"result": found | changes}
+        return found | changes
 
     def best_of(pick):
         def train(run, train, valid, gradient, answer_all):
@@ -544,7 +544,7 @@ def start(config, settings, dtype=np.float64):
             change_at = change(run, config, settings, dtype, scale)
             return change_at or run
 
-        return {"result": _begin(wrong, config, settings, dtype)}
+        return _begin(wrong, config, settings, dtype)
 
     def scaled(factor, always=False):
         def change(run, config, settings, dtype, scale):
@@ -641,41 +641,41 @@ def share_right(questions, given, params, config):
         for key in whole
     }
     n = len(pairs)
-    yield "is a count, not a share", {"result": counts}
+    yield "is a count, not a share", (counts)
     yield (
         "is a count, not a share",
-        {"result": {key: float(c) for key, c in counts.items()}},
+        ({key: float(c) for key, c in counts.items()}),
     )
     yield (
         "is a share of all questions, not of those of the operation",
-        {"result": {key: c / n for key, c in counts.items()}},
+        ({key: c / n for key, c in counts.items()}),
     )
     yield (
         "looks at the first digit alone: an answer counts in full",
-        {"result": shares(lambda text, wanted: text[0] == wanted[0])},
+        (shares(lambda text, wanted: text[0] == wanted[0])),
     )
     yield (
         "counts an answer that begins or ends right",
-        {"result": shares(lambda text, wanted: text in wanted)},
+        (shares(lambda text, wanted: text in wanted)),
     )
     yield (
         "counts an answer that holds the right one",
-        {"result": shares(lambda text, wanted: wanted in text)},
+        (shares(lambda text, wanted: wanted in text)),
     )
     yield (
         "keeps operations that were not asked",
-        {"result": shares(exact, keep=False)},
+        (shares(exact, keep=False)),
     )
     wrong = {key: 1 - part for key, part in whole.items()}
-    yield "is the share of wrong answers", {"result": wrong}
+    yield "is the share of wrong answers", (wrong)
     yield (
         "is in percent, not a share",
-        {"result": {key: 100 * part for key, part in whole.items()}},
+        ({key: 100 * part for key, part in whole.items()}),
     )
     mean = np.mean([part for key, part in whole.items() if key != "all"])
     yield (
         "has under all the mean of the operations, not of all answers",
-        {"result": whole | {"all": float(mean)}},
+        (whole | {"all": float(mean)}),
     )
 
 
@@ -732,7 +732,7 @@ def without_heads(params, config, heads):
                 rows(out, rest["blocks"][layer]["attention"]["qkv"], head)
             return rest
 
-        return {"result": _written(wrong, params, config, heads)}
+        return _written(wrong, params, config, heads)
 
     def zero(name, index):
         def change(out, qkv, head):
@@ -791,7 +791,7 @@ def without_heads(params, config, heads):
     )
     yield (
         "has all heads in place",
-        {"result": _written(lambda p, *_: p, params, config, heads)},
+        (_written(lambda p, *_: p, params, config, heads)),
     )
 
 

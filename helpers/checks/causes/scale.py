@@ -15,7 +15,7 @@ def parameter_counts(config):
         names = {name.replace("_", " "): n for name, n in changes.items()}
         if "feed forward" in names:
             names["feed-forward"] = names.pop("feed forward")
-        return {"result": counts | names}
+        return counts | names
 
     whole = config.max_seq_len * C
     yield (
@@ -25,8 +25,8 @@ def parameter_counts(config):
     yield "lacks the table of positions", change(positions=0)
     with_bias = right.parameter_counts(replace(config, bias=True))
     bare = right.parameter_counts(replace(config, bias=False))
-    yield "counts biases though config.bias is False", {"result": with_bias}
-    yield "lacks the biases", {"result": bare}
+    yield "counts biases though config.bias is False", (with_bias)
+    yield "lacks the biases", (bare)
     bias = config.bias
     yield (
         "counts biases though config.bias is False",
@@ -77,7 +77,7 @@ def parameter_counts(config):
     )
     yield "lacks the untied head", change(head=0)
     one = right.parameter_counts(replace(config, n_layers=1))
-    yield "counts one block: n_layers is missing", {"result": one}
+    yield "counts one block: n_layers is missing", (one)
 
 
 def product_flops(config, B, T):
@@ -86,10 +86,8 @@ def product_flops(config, B, T):
 
     def times(factor, *names):
         return {
-            "result": {
-                name: round(n * factor) if name in names else n
-                for name, n in flops.items()
-            }
+            name: round(n * factor) if name in names else n
+            for name, n in flops.items()
         }
 
     every = tuple(flops)
@@ -98,7 +96,7 @@ def product_flops(config, B, T):
         times(0.5, *every),
     )
     one = right.product_flops(config, 1, T)
-    yield "counts one sequence: B is missing", {"result": one}
+    yield "counts one sequence: B is missing", (one)
     yield "counts the head once for each layer", times(L, "head")
     yield "counts one block: n_layers is missing", times(1 / L, *every[:-1])
     yield "counts C columns in qkv where there are 3 C", times(1 / 3, "qkv")
@@ -116,7 +114,7 @@ def product_flops(config, B, T):
         (times(0.5, *pairs)),
     )
     longest = right.product_flops(config, B, config.max_seq_len)
-    yield "takes max_seq_len where T is wanted", {"result": longest}
+    yield "takes max_seq_len where T is wanted", (longest)
     rows = config.max_seq_len / T
     yield "takes max_seq_len where T is wanted", times(rows, *every)
     yield (
