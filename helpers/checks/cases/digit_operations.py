@@ -80,7 +80,7 @@ def pad_rows(rng):
     ids = np.array([[3, 5, 0, 0], [4, 0, 0, 0], [9, 6, 7, 8]])
     mask = np.array([[1, 1, 0, 0], [1, 0, 0, 0], [1, 1, 1, 1]], bool)
     rows = [[3, 5], [4], [9, 6, 7, 8]]
-    yield value("rows of 2, 1 and 4", rows, expected=(ids, mask))
+    yield value("rows of three lengths", rows, expected=(ids, mask))
     yield value("rows that hold a [PAD]", [[3, 0, 5], [7, 0]])
     alone = np.array([[3, 5, 4]])
     yield value("one row", [[3, 5, 4]], expected=(alone, alone > 0))
