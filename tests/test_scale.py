@@ -250,6 +250,22 @@ def test_growth_writes_its_table(tmp_path, monkeypatch, capsys):
         assert next(csv.reader(file))[:2] == ["size", "value"]
 
 
+def test_only_tables_that_are_not_there_are_made(tmp_path, monkeypatch):
+    made = []
+    tables = {
+        name: (lambda name=name: made.append(name), files)
+        for name, (_, files) in scale_tables.TABLES.items()
+    }
+    monkeypatch.setattr(scale_tables, "TABLES", tables)
+    monkeypatch.setattr(scale_tables, "FOLDER", tmp_path)
+    for name in ("A3_growth", "A3_mpi"):
+        (tmp_path / f"{name}.csv").touch()
+    scale_tables.main([])
+    assert made == ["mpi"]  # one of its two tables is lacking
+    scale_tables.main(["growth"])
+    assert made == ["mpi", "growth"]
+
+
 def test_peak_bytes_sees_the_most_that_was_held():
     def hold(n):
         big = np.zeros(n, np.uint8)

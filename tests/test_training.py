@@ -19,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers import training
+from helpers.checks import Mistake, check_optimizer
 from helpers.language_model import (
     ModelConfig,
     cross_entropy,
@@ -169,6 +170,57 @@ PROOFS = {
 @pytest.mark.parametrize("name", PROOFS)
 def test_equals_reference(name):
     PROOFS[name](training)
+
+
+# what lesson 06 asks of an optimizer
+
+
+def test_check_optimizer_says_what_it_compared():
+    report = check_optimizer(training.SGD, torch.optim.SGD, lr=0.1)
+    assert (
+        str(report)
+        == "SGD matches torch after 10 steps (float64 to 1e-12): a, b, c"
+    )
+
+
+def early(self, grads):
+    """Step as Adam does with a count that is one ahead."""
+    self.state["step"] += 1
+    training.Adam.step(self, grads)
+    self.state["step"] -= 1
+
+
+def all_decay(self, grads):
+    for array in self.params.values():
+        array *= 1 - self.lr * self.weight_decay
+    training.Adam.step(self, grads)
+
+
+def only_the_first(self, grads):
+    training.Adam.step(self, {"a": grads["a"]})
+
+
+WRONG_STEPS = {
+    "Adam counts ahead": (training.Adam, early, {}),
+    "AdamW lets vectors decay": (training.AdamW, all_decay, {}),
+    "AdamW forgets to decay": (training.AdamW, training.Adam.step, {}),
+    "Adam forgets arrays": (training.Adam, only_the_first, {}),
+    "SGD climbs": (training.SGD, None, {"lr": -0.1}),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_STEPS)
+def test_check_optimizer_notices(name):
+    kind, step, settings = WRONG_STEPS[name]
+    wrong = type(kind.__name__, (kind,), {"step": step} if step else {})
+    if settings:
+        wrong.__init__ = lambda self, params, lr: kind.__init__(
+            self, params, **settings
+        )
+    theirs = getattr(torch.optim, kind.__name__)
+    decay = {"weight_decay": 0.3} if kind is training.AdamW else {}
+    with pytest.raises(Mistake, match=r"is wrong by .* after step \d+"):
+        check_optimizer(wrong, theirs, lr=0.1, **decay)
 
 
 @pytest.mark.parametrize("decay", ["cosine", "linear"])

@@ -42,8 +42,6 @@ class Team:
 
     def gradient(self, ids, targets, params, config, rng=None):
         """Do what batch_loss_and_grads does, together; all get the sums."""
-        n = len(range(0, len(ids), micro_batch(ids.shape[1])))
-        first, end = (n * i // self.size for i in (self.rank, self.rank + 1))
         loss, grads = batch_loss_and_grads(
             ids,
             targets,
@@ -51,7 +49,7 @@ class Team:
             config,
             rng,
             workers=self.workers,
-            share=slice(first, end),
+            share=(self.rank, self.size),
         )
         self.sum_up(next(iter(named_arrays(grads).values())).base)
         return self.comm.allreduce(loss), grads

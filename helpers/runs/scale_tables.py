@@ -1,9 +1,9 @@
 """Measure what appendix A3 shows: how a step grows, what messages cost.
 
 Support code. `python -m helpers.runs.scale_tables [growth] [mpi]` writes
-data/experiments/A3_*.csv, in about five minutes, best on a machine that does
-nothing else. One thread a process, so that two processes can be compared
-with one.
+data/experiments/A3_*.csv, those named or else those that are not there, in
+about five minutes, best on a machine that does nothing else. One thread a
+process, so that two processes can be compared with one.
 """
 
 import json
@@ -215,10 +215,21 @@ def mpi(rounds=8):
     write("A3_all_reduce", rows)
 
 
-if __name__ == "__main__":
-    words = sys.argv[1:]
+TABLES = {
+    "growth": (growth, ["A3_growth"]),
+    "mpi": (mpi, ["A3_mpi", "A3_all_reduce"]),
+}
+
+
+def main(words):
+    """Make the tables of the names given, else those that are not there."""
     if words[:1] == ["--rank"]:
-        rank_program(words[1], int(words[2]))
-    for name, function in {"growth": growth, "mpi": mpi}.items():
-        if not words or name in words:
+        return rank_program(words[1], int(words[2]))
+    for name, (function, tables) in TABLES.items():
+        there = all((FOLDER / f"{table}.csv").exists() for table in tables)
+        if name in words or not words and not there:
             function()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

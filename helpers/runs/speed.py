@@ -34,7 +34,7 @@ def batch_loss_and_grads(
     rng=None,
     size=None,
     workers=None,
-    share=slice(None),
+    share=(0, 1),
 ):
     """Do what loss_and_grads does, in micro-batches on every core.
 
@@ -42,8 +42,8 @@ def batch_loss_and_grads(
     processor's cache, and NumPy lets other threads run while it computes.
     The parts are added in their order, so the result does not depend on the
     number of workers.
-    The gradients are views of one flat vector. Of several processes that see
-    the same batch each adds up a share of the micro-batches.
+    The gradients are views of one flat vector. share (i, n): of n processes
+    that see the same batch this is number i, and does its part of the sum.
     """
     check_batch(ids, targets, config)
     n_targets = int((targets != -100).sum())
@@ -59,9 +59,11 @@ def batch_loss_and_grads(
         with np.errstate(all="ignore"):  # the norm will tell of overflow
             return micro_loss_and_grads(*part, params, config, rng, n_targets)
 
+    i, n = share
+    mine = slice(len(starts) * i // n, len(starts) * (i + 1) // n)
     loss, (_, grads) = 0.0, flat_like(params)
     with one_blas_thread(), ThreadPoolExecutor(workers or cores()) as pool:
-        for more, part in pool.map(work, starts[share], rngs[share]):
+        for more, part in pool.map(work, starts[mine], rngs[mine]):
             loss += more
             add_arrays(grads, part)
     return loss, grads
