@@ -42,8 +42,12 @@ def find_formula(context):
     is_out = context.name in ("out", "result")
     arguments = context.arguments if is_out else (context.dout,)
     arguments += () if is_out else context.arguments
+    try:
+        wrong = list(formulas(*arguments, **context.settings))
+    except Exception:  # made for another function of that name
+        return None
     found = {}  # clause: how many arrays speak for it
-    for clause, result in formulas(*arguments, **context.settings):
+    for clause, result in wrong:
         if context.name == "result" or not isinstance(result, dict):
             result = {context.name: result}
         if context.name in result and all(
