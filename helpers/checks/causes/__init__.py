@@ -10,6 +10,7 @@ yields the first gradient that is wrong, or a dict such as {"dk": ..., "dv":
 array equals the one yielded to seven digits, and no other clause's does.
 """
 
+import contextlib
 import importlib
 import importlib.util
 import re
@@ -20,14 +21,30 @@ from helpers.checks.verdicts import equal
 
 def find(function):
     """Return the generator of the wrong formulas of a function, or None."""
+    return next(find_all(function), None)
+
+
+def find_all(function):
+    """Yield the generators of all lessons that know a function's name."""
     for lesson in LESSONS:
         name = f"helpers.checks.causes.{lesson}"
         if importlib.util.find_spec(name):
             found = vars(importlib.import_module(name))
             generator = found.get(re.sub(r"\W", "_", function))
             if getattr(generator, "__module__", None) == name:
-                return generator
-    return None
+                yield generator
+
+
+def list_formulas(context):
+    """Return pairs of a clause and its result; [] for an unknown function."""
+    is_out = context.name in ("out", "result")
+    arguments = context.arguments if is_out else (context.dout,)
+    arguments += () if is_out else context.arguments
+    for generator in find_all(context.function):
+        # two lessons may have an exercise of one name: other arguments
+        with contextlib.suppress(Exception):
+            return list(generator(*arguments, **context.settings))
+    return []
 
 
 def find_formula(context):
@@ -36,18 +53,8 @@ def find_formula(context):
     helpers/checks/causes/<lesson>.py has, under the name of a function, one
     that yields (clause, result) for the usual mistakes in it.
     """
-    formulas = find(context.function)
-    if not formulas:
-        return None
-    is_out = context.name in ("out", "result")
-    arguments = context.arguments if is_out else (context.dout,)
-    arguments += () if is_out else context.arguments
-    try:
-        wrong = list(formulas(*arguments, **context.settings))
-    except Exception:  # made for another function of that name
-        return None
     found = {}  # clause: how many arrays speak for it
-    for clause, result in wrong:
+    for clause, result in list_formulas(context):
         if context.name == "result" or not isinstance(result, dict):
             result = {context.name: result}
         if context.name in result and all(
