@@ -11,8 +11,8 @@ no_news := {"disabledExtensions": \
     {"@jupyterlab/apputils-extension:announcements": true}}
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab panel run exercises progress test data train grammar \
-    report experiments fuzz environments bench lint format clean
+.PHONY: help setup lab panel run exercises progress test check data train \
+    grammar report experiments fuzz environments bench lint format clean
 
 help:  ## say this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-13s%s\n", $$1, $$2}' \
@@ -61,12 +61,11 @@ exercises: $(ready)  ## write the lessons to fill in (FRESH=03 once more)
 progress: $(ready)  ## run what is filled in, show how far (LESSONS="01 02")
 	@$(venv) -m helpers.checks.exercises progress $(LESSONS)
 
-# Two processes with one thread each; like `run`, always on the grammar.
 test: lint  ## check style, every cell's output, and what cells cannot show
-	@WORKBOOK_DATA=grammar HF_HUB_OFFLINE=1 \
-	    OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
-	    $(venv) -m pytest -q -rs --durations=5 -n 2 --dist loadscope \
-	    --nbval --nbval-current-env notebooks tests
+	@$(venv) -m pytest --durations=5 -n 2 --dist loadscope
+
+check: lint  ## check style, hygiene, and one proof a function, in seconds
+	@$(venv) -m pytest -o addopts="-q --strict-markers" -p no:nbval -m quick
 
 data: $(ready)  ## fetch TinyStories, or take them FROM=file
 	@$(venv) -m helpers data $(if $(FROM),--from $(FROM)) $(DATA_ARGS)
@@ -85,14 +84,14 @@ report: $(ready)  ## write a run's report (RUN=..., ON="FILE" measures it)
 	@$(venv) -m helpers report $(if $(RUN),--run "$(RUN)") \
 	    $(if $(ON),--on $(ON))
 
-experiments: $(ready)  ## run what the tables of appendices A1 and A2 lack
+experiments: $(ready)  ## make what the tables of the appendices lack
 	@$(venv) -m helpers.experiments
 	@$(venv) -m helpers.runs.digit_tables
+	@$(venv) -m helpers.runs.scale_tables
 
 fuzz: $(ready)  ## send odd input to every border, for long (FUZZ=100000)
-	@FUZZ=$(FUZZ) WORKBOOK_DATA=grammar HF_HUB_OFFLINE=1 \
-	    OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
-	    $(venv) -m pytest -q --durations=5 -n 2 --dist load tests/test_fuzz.py
+	@FUZZ=$(FUZZ) $(venv) -m pytest --durations=5 -n 2 --dist load \
+	    tests/test_fuzz.py
 
 environments: $(ready)  ## try it where it was not made (PLACES="odd-folder")
 	@$(venv) tests/environments.py $(PLACES)

@@ -9,6 +9,8 @@ import math
 
 import numpy as np
 
+from helpers.runs.doors import checked
+
 __all__ = [
     "linear",
     "linear_backward",
@@ -72,6 +74,7 @@ def causal_mask(T):
     return np.tril(np.ones((T, T), dtype=bool))
 
 
+@checked
 def scaled_dot_product_attention(q, k, v, mask=None):
     """Mix the rows of v by how well each query fits each key.
 

@@ -14,7 +14,7 @@ from helpers.attention import (
 )
 from helpers.embeddings import embedding, sinusoidal_positions
 from helpers.language_model import head, log_softmax
-from helpers.runs.doors import checked
+from helpers.runs import checked, one_blas_thread
 from helpers.transformer_block import feed_forward, layer_norm, residual
 
 __all__ = [
@@ -217,6 +217,7 @@ def cached_block(x, params, config, kv, layer):
 
 
 @checked
+@one_blas_thread()
 def next_logits(ids, params, config, kv):
     """Feed new ids (B, T) behind what kv holds; return logits (B, V).
 
@@ -346,6 +347,7 @@ def beam_search(
     return sorted(finished + beams, key=lambda beam: -beam[1])[:n_beams]
 
 
+@checked
 def extend_beams(beams, logits, n_beams, stop_id):
     """Return the n_beams best open beams, their parents, and finished ones.
 

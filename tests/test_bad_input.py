@@ -61,7 +61,7 @@ from helpers.runs import (
     speed,
 )
 from helpers.runs.checkpoints import CHECKPOINTS, TOKENIZER, load_run, save_run
-from helpers.runs.guards import check_sampling
+from helpers.runs.guards import check_sampling, show
 from helpers.stories import download
 from helpers.stories.files import mend
 from helpers.stories.grammar import tell_stories
@@ -90,6 +90,9 @@ SIZES = {
 }
 CONFIG = ModelConfig(**SIZES)
 PARAMS = init_params(CONFIG, np.random.default_rng(0))
+DIVERGED = PARAMS | {
+    "final_norm": {"weight": np.ones(12), "bias": np.nan * np.ones(12)}
+}
 SETTINGS = TrainSettings(steps=4, batch_size=2, seq_len=4, eval_every=2)
 RANKS = train_bpe("one two one two", 260)
 SPELLED = {"vocab_size": 260, "d_model": 12, "n_heads": 3, "d_ff": 7}
@@ -530,6 +533,22 @@ MODEL = {
         ),
         ["mask", "nothing", "at least one"],
     ),
+    "an additive mask": (
+        lambda _: attend(np.where(causal_mask(3), 0.0, -1e9)),
+        ["boolean", "float64", "mask == 0"],
+    ),
+    "a list for a mask": (
+        lambda _: scaled_dot_product_attention(X, X, X, [[True]]),
+        ["boolean array", "[[True]]"],
+    ),
+    "a mask of another size": (
+        lambda _: attend(causal_mask(4)),
+        ["(4, 4)", "(1, 2, 3, 3)", "broadcasts"],
+    ),
+    "a mask with more axes than the scores": (
+        lambda _: attend(np.ones((2, 1, 1, 3, 3), bool)),
+        ["(2, 1, 1, 3, 3)", "(1, 2, 3, 3)"],
+    ),
     "targets that are all ignored": (
         lambda _: score(np.full((2, 3), -100)),
         ["ignore_index"],
@@ -863,6 +882,36 @@ GENERATION = {
     "half a token to write": (
         lambda _: sample(n_tokens=0.5),
         ["n_tokens", "0.5"],
+    ),
+    **{
+        f"a stop_id that is {what}": (
+            lambda _, stop_id=stop_id: sample(stop_id=stop_id),
+            ["stop_id", "one token id", "0..10", show(stop_id)],
+        )
+        for what, stop_id in {
+            "a list": [0],
+            "a tuple": (0, 1),
+            "a set": {0},
+            "text": "<|endoftext|>",
+            "no token": 11,
+            "true": True,
+        }.items()
+    },
+    "a stop_id that is a list, in a batch": (
+        lambda _: generate_batch([[1]], PARAMS, CONFIG, stop_id=[0]),
+        ["stop_id", "[0]"],
+    ),
+    "a stop_id that is a list, with beams": (
+        lambda _: beam_search([1], PARAMS, CONFIG, stop_id=[0]),
+        ["stop_id", "[0]"],
+    ),
+    "beams of a model that has diverged": (
+        lambda _: beam_search([1], DIVERGED, CONFIG),
+        ["NaN", "older checkpoint"],
+    ),
+    "a batch of a model that has diverged": (
+        lambda _: generate_batch([[1]], DIVERGED, CONFIG),
+        ["NaN", "older checkpoint"],
     ),
     "logits with NaN": (
         lambda _: next_token_probs(np.array([1.0, NAN, 2.0])),

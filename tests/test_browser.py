@@ -471,6 +471,7 @@ def test_two_settings_side_by_side(panel, keep):
         panel.slider(name)[0].press("ArrowLeft")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("theme", ["Dark", "Light"])
 def test_readable(panel, keep, theme):
     menu(panel.page, "Settings", "Theme", f"JupyterLab {theme}")
@@ -490,6 +491,7 @@ def test_readable(panel, keep, theme):
         assert pale == []
 
 
+@pytest.mark.slow
 def test_voila_serves_the_panel(browser, tmp_path, keep):
     shutil.copy(NOTEBOOKS / "panel.ipynb", tmp_path)
     voila = server(tmp_path, "voila", "panel.ipynb")

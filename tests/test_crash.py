@@ -262,6 +262,7 @@ def in_a_process_of_its_own(*words):
 
 
 @needs_fork
+@pytest.mark.slow
 def test_fifty_kills_at_random_lose_nothing():
     counts = in_a_process_of_its_own("random", "50", "7")
     assert counts["kills"] == counts["exact"] == 50 and counts["lost"] == 0
@@ -269,6 +270,7 @@ def test_fifty_kills_at_random_lose_nothing():
 
 
 @needs_fork
+@pytest.mark.slow
 def test_a_kill_before_any_call_loses_nothing():
     counts = in_a_process_of_its_own("every")
     assert counts["kills"] == counts["exact"] >= 30 and counts["lost"] == 0

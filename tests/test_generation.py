@@ -8,13 +8,18 @@ is exhaustive search.
 
 import itertools
 import warnings
+from pathlib import Path
 
+import matplotlib.pyplot as plt
+import nbformat
 import numpy as np
 import pytest
+import threadpoolctl
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+import helpers
 from helpers import generation
 from helpers.generation import (
     KVCache,
@@ -33,7 +38,11 @@ from helpers.language_model import (
     language_model,
     log_softmax,
 )
+from helpers.runs.checkpoints import save_run
 from helpers.runs.params import map_arrays
+from helpers.stories.grammar import tell_stories
+from helpers.tinystories import bpe_tokenizer, train_bpe
+from helpers.training import TrainSettings, start_run
 
 CONFIGS = {
     f"{norm}-{positions}": ModelConfig(
@@ -587,3 +596,51 @@ def test_beams_end_when_max_seq_len_is_reached():
         assert len(ids) == 5
         expected = log_prob([1, 2, 3], ids, params)
         assert score == pytest.approx(expected, abs=1e-10)
+
+
+# --- beside the model ---
+
+
+def test_a_token_is_computed_on_one_thread(monkeypatch):
+    """On a busy machine two threads take several times as long."""
+    params, config = model("pre-learned")
+    seen = []
+
+    def head(x, params):
+        seen.append({b["num_threads"] for b in blas_threads()})
+        return language_model_head(x, params)
+
+    def blas_threads():
+        found = threadpoolctl.threadpool_info()
+        return [pool for pool in found if pool["user_api"] == "blas"]
+
+    language_model_head = generation.head
+    monkeypatch.setattr(generation, "head", head)
+    with threadpoolctl.threadpool_limits(2, "blas"):
+        before = blas_threads()
+        if not before:
+            pytest.skip("a BLAS whose threads cannot be counted")
+        generate([1], params, config, n_tokens=2)
+        beam_search([1], params, config, n_tokens=1)
+        assert blas_threads() == before
+    assert seen == 4 * [{1}]
+
+
+def test_the_lesson_runs_with_a_model_of_lesson_06(tmp_path, monkeypatch):
+    """Its reach is 128 tokens; the shipped model's is 384."""
+    tokenizer = bpe_tokenizer(train_bpe(" ".join(tell_stories(50)), 400))
+    sizes = {"d_model": 8, "n_heads": 2, "n_layers": 1, "d_ff": 8}
+    config = ModelConfig(
+        vocab_size=tokenizer.vocab_size, max_seq_len=128, **sizes
+    )
+    run = start_run(config, TrainSettings(seq_len=128))
+    save_run(tmp_path / "runs" / "my-lesson-06", run, tokenizer)
+    monkeypatch.setattr(helpers, "DATA", tmp_path)
+    monkeypatch.setattr(plt, "show", plt.close)
+    path = Path(__file__).parents[1] / "notebooks" / "07_generation.ipynb"
+    namespace = {"__name__": "__main__"}
+    for cell in nbformat.read(path, as_version=4).cells:
+        if cell.cell_type == "code":
+            source = cell.source.replace('"tinystories"', '"my-lesson-06"')
+            exec(compile(source, "<cell>", "exec"), namespace)
+    assert namespace["config"] == config

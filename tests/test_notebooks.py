@@ -28,6 +28,7 @@ LESSONS = {  # in their order: the notebook and the module it builds
     "A3_scale": "scale",
 }
 ORDER = list(LESSONS.values())
+pytestmark = pytest.mark.quick
 NOTEBOOKS = {p.stem: p for p in sorted(ROOT.glob("notebooks/*.ipynb"))}
 HELPERS = ROOT / "helpers"
 MODULES = {  # dotted names under helpers, such as "runs.files"

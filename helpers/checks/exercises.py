@@ -4,34 +4,44 @@
     python -m helpers.checks.exercises progress [01 02]
 
 Support code, not built in a lesson. In a lesson the tag `blank` marks a cell
-whose functions the learner writes; its metadata holds "hints", a sentence or
-two under each function's name. The tag `exercise` marks a stub with a check.
+whose functions the learner writes. Its metadata holds, under each function's
+name, a "contract" (what it gets and returns, what its cache holds and who
+reads it) and "hints"; "given" lists functions of the cell that are left in.
+The tag `exercise` marks a stub with a check.
 """
 
 import argparse
 import ast
+import contextlib
 import hashlib
 import itertools
 import json
 import os
 import re
-import shutil
 import sys
-import tempfile
 import textwrap
 from pathlib import Path
 
 import nbformat
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from nbformat.v4 import new_code_cell, new_markdown_cell
 
-from helpers import DATA, SHIPPED
-from helpers.checks import is_blank
+from helpers.checks.cells import (
+    blanks,
+    code_cells,
+    functions,
+    has_tag,
+    one_line,
+    read,
+    read_text,
+    stubs_of,
+)
+from helpers.checks.kernels import FAILED, is_verdict, run
+from helpers.checks.shelf import lines_of
 from helpers.runs.files import write_whole
 
-ROOT = DATA.parent
+ROOT = Path(__file__).resolve().parents[2]
 LESSONS, EXERCISES = ROOT / "notebooks", ROOT / "exercises"
 RESULTS = ".progress.json"  # in EXERCISES: what the last run found
-FAILED = ("wrong", "raises an error")  # of the verdicts of a check
 
 INTRO = """\
 This is your copy of [the lesson]({lesson}), with its functions left out. \
@@ -45,13 +55,10 @@ from helpers.checks.exercises import show_progress
 
 show_progress("{name}")"""
 
-# What the kernel runs before and after a learner's cells. What a lesson
-# writes under DATA goes to a temporary folder.
-BEFORE = "import pathlib, helpers; helpers.DATA = pathlib.Path({data!r})"
-AFTER = """\
-import json
-from helpers.checks import VERDICTS
-print(json.dumps(VERDICTS))"""
+RIGHTS = """\
+Run what is filled in and print how far it is. The cells run on this machine
+with your rights, as in JupyterLab: they can read and write what you can. Run
+only copies that you wrote or trust."""
 
 
 # write
@@ -66,7 +73,8 @@ def write_exercises(fresh=(), lessons=LESSONS, folder=EXERCISES):
     relative = Path(os.path.relpath(lessons, folder)).as_posix()
     for lesson in find(fresh, lessons):
         paths = copies(lesson, folder) if fresh else [folder / lesson.name]
-        path = next((path for path in paths if not path.exists()), None)
+        free = (path for path in paths if not os.path.lexists(path))
+        path = next(free, None)
         if path is None:
             print(
                 f"{folder.name}/{lesson.name}: kept as it is; make exercises "
@@ -117,7 +125,7 @@ def to_exercise(lesson, relative):
             cell.outputs, cell.execution_count = [], None
         if has_tag(cell, "blank"):
             cells.append(your_turn(cell))
-            cell.source = leave_blank(cell.source)
+            cell.source = leave_blank(cell.source, given(cell))
         cells.append(cell)
     cells[1:1] = [
         new_markdown_cell(intro, id="intro"),
@@ -126,11 +134,6 @@ def to_exercise(lesson, relative):
     notebook.cells = cells
     nbformat.validate(notebook)
     return notebook
-
-
-def has_tag(cell, tag):
-    """Say whether a cell carries a tag."""
-    return tag in cell.metadata.get("tags", [])
 
 
 def relink(markdown, relative, lessons):
@@ -150,14 +153,16 @@ def relink(markdown, relative, lessons):
 
 
 def your_turn(cell):
-    """Return the markdown cell that goes above a blank, with its hints.
+    """Return the markdown cell above a blank: its contract and its hints.
 
     A hint is for a function, a method such as "Adam.step", or a class.
     """
-    names = list(functions(cell.source))
+    names = blanks_of(cell)
     listed = ", ".join(f"`{name}`" for name in names)
     listed = " and ".join(listed.rsplit(", ", 1))
     parts = [f"**Your turn.** Write {listed}."]
+    contract = cell.metadata.get("contract", {})
+    parts += [f"- `{name}`: {text}" for name, text in contract.items()]
     hints = cell.metadata.get("hints", {})
     owners = [part for n in names for part in (n.partition(".")[0], n)]
     for name in dict.fromkeys(owners):
@@ -168,33 +173,26 @@ def your_turn(cell):
     return new_markdown_cell("\n\n".join(parts), id=f"{cell.id}-turn")
 
 
-def functions(source):
-    """Return {name: node} of the functions of a cell, "Adam.step" of a class.
-
-    Methods such as __init__ are left out: they are given. A source that is
-    not Python, as one with a magic in it, has none.
-    """
-    try:
-        nodes = ast.parse(source).body
-    except SyntaxError:
-        return {}
-    found = {}
-    for node in nodes:
-        if isinstance(node, ast.FunctionDef):
-            found[node.name] = node
-        for part in node.body if isinstance(node, ast.ClassDef) else []:
-            if isinstance(part, ast.FunctionDef) and part.name[:2] != "__":
-                found[f"{node.name}.{part.name}"] = part
-    return found
+def given(cell):
+    """Return the names of the functions of a blank cell that are given."""
+    return set(cell.metadata.get("given", ()))
 
 
-def leave_blank(source):
+def blanks_of(cell):
+    """Return the names of the functions of a cell that are to be written."""
+    return [n for n in functions(cell.source) if n not in given(cell)]
+
+
+def leave_blank(source, given=()):
     """Return a source whose functions say what to write in their bodies.
 
-    Signatures, decorators and docstrings stay as they are.
+    Signatures, decorators and docstrings stay as they are, and the functions
+    named in given do as a whole.
     """
-    lines = source.splitlines()
+    lines = lines_of(source)
     for name, node in reversed(functions(source).items()):
+        if name in given:
+            continue
         doc, first = ast.get_docstring(node), node.body[0]
         starts = [first, *getattr(first, "decorator_list", [])]
         start = min(part.lineno for part in starts) - 1
@@ -235,8 +233,9 @@ def quote(text):
 def progress(names=(), lessons=LESSONS, folder=EXERCISES):
     """Run the copies of the lessons, print a table, and keep it.
 
-    Runs them as they are saved, in a temporary folder, and changes nothing
-    in them. A copy that cannot be run says why, and the table goes on.
+    Runs them as they are saved, in a temporary folder, with the rights of
+    whoever calls this. A copy that cannot be run says why, and the table
+    goes on.
     """
     for lesson in find(names, lessons):
         result = {"code": None, "verdicts": []}
@@ -246,14 +245,14 @@ def progress(names=(), lessons=LESSONS, folder=EXERCISES):
             if all(blanks(notebook).get(name) for name in to_write(lesson)):
                 result["note"] = "all blank"
             else:
-                result["verdicts"], result["note"] = run(notebook, folder)
+                result["verdicts"], result["note"] = run(
+                    lesson, notebook, folder
+                )
             print_table(lesson, notebook, result)
-        except ValueError as error:
-            result["note"] = str(error)
-            print(f"{lesson.stem}: {error}")
-        if folder.is_dir():
-            results = load_results(folder) | {lesson.stem: result}
-            write_whole(folder / RESULTS, json.dumps(results) + "\n")
+        except Exception as error:  # a copy can hold anything
+            result["note"] = one_line(error)
+            print(f"{lesson.stem}: {result['note']}")
+        keep_result(folder, lesson.stem, result)
 
 
 def show_progress(name, lessons=LESSONS, folder=EXERCISES):
@@ -269,91 +268,40 @@ def show_progress(name, lessons=LESSONS, folder=EXERCISES):
     print_table(lessons / f"{name}.ipynb", notebook, result)
 
 
-def read(path):
-    """Return a notebook; ValueError, for the table, if there is none."""
-    if not path.exists():
-        raise ValueError("not begun: make exercises writes it")
-    try:
-        return nbformat.read(path, as_version=4)
-    except Exception as error:  # a damaged file can raise almost anything
-        raise ValueError(f"is no notebook: {one_line(error)}") from None
-
-
 def digest(notebook):
     """Return a number that changes with the code, not with outputs."""
     code = "\0".join(cell.source for cell in code_cells(notebook))
-    return hashlib.sha256(code.encode()).hexdigest()
-
-
-def code_cells(notebook):
-    """Return the code cells of a notebook."""
-    return [cell for cell in notebook.cells if cell.cell_type == "code"]
-
-
-def one_line(error):
-    """Return the first line of what an exception says."""
-    return f"{error}".strip().partition("\n")[0][:200]
+    return hashlib.sha256(code.encode("utf-8", "replace")).hexdigest()
 
 
 def load_results(folder):
-    """Return what `make progress` kept; nothing if that is damaged."""
+    """Return what `make progress` kept; what is damaged is left out."""
     try:
-        return dict(json.loads((folder / RESULTS).read_text("utf-8")))
-    except (OSError, ValueError):
+        found = json.loads(read_text(folder / RESULTS))
+    except (OSError, ValueError, RecursionError):
         return {}
+    rows = found.items() if isinstance(found, dict) else []
+    return {name: row for name, row in rows if is_result(row)}
 
 
-def run(notebook, folder):
-    """Run all cells; return the verdicts of the checks, and where it stops.
-
-    Raises ValueError if the kernel died or a cell took too long.
-    """
-    cells, after = code_cells(notebook), new_code_cell(AFTER)
-    with tempfile.TemporaryDirectory() as place:
-        copy, data = Path(place) / "exercises", Path(place) / "data"
-        shutil.copytree(folder, copy, ignore_dangling_symlinks=True)
-        shutil.copytree(DATA / "runs" / SHIPPED, data / "runs" / SHIPPED)
-        before = new_code_cell(BEFORE.format(data=str(data)))
-        execute([before, *cells, after], copy)
-    printed = after.outputs[-1].get("text", "") if after.outputs else ""
-    return json.loads(printed), say_stop(cells)
-
-
-def execute(cells, folder):
-    """Run code cells in a new kernel, each even if one before has failed.
-
-    Raises ValueError if the kernel died or a cell took too long.
-    """
-    from nbclient import NotebookClient
-
-    started = []
-    client = NotebookClient(
-        new_notebook(cells=cells),
-        timeout=300,  # seconds a cell
-        allow_errors=True,
-        kernel_name="python3",
-        resources={"metadata": {"path": str(folder)}},
-        extra_arguments=["--log-level=CRITICAL"],
-        on_cell_start=lambda cell, cell_index: started.append(cell_index),
+def is_result(row):
+    """Say whether something read is what keep_result wrote."""
+    return (
+        isinstance(row, dict)
+        and isinstance(row.get("note"), str)
+        and isinstance(row.get("verdicts"), list)
+        and all(map(is_verdict, row["verdicts"]))
     )
-    try:
-        client.execute()
-    except Exception as error:
-        raise ValueError(
-            f"did not get past [{len(started) - 1}]: {one_line(error)}"
-        ) from None
 
 
-def say_stop(cells):
-    """Return where Run All Cells stops and why, as a clause."""
-    for number, cell in enumerate(cells, 1):
-        for output in cell.outputs:
-            if output.output_type == "error":
-                what = f"{output.ename}: {output.evalue}"
-                what = what.replace("NotImplementedError", "not yet")
-                what = what.removeprefix("Mistake: ")
-                return f"stops at [{number}]: {one_line(what)}"
-    return "runs to its end"
+def keep_result(folder, name, result):
+    """Keep what a run found for show_progress, if it can be written."""
+    if folder.is_dir():
+        text = json.dumps(load_results(folder) | {name: result}) + "\n"
+        try:
+            write_whole(folder / RESULTS, text)
+        except OSError as error:
+            print(f"not kept for the first cell: {one_line(error)}")
 
 
 def print_table(lesson, notebook, result):
@@ -370,15 +318,6 @@ def print_table(lesson, notebook, result):
         print(f"    {name:<40}{state}")
 
 
-def blanks(notebook):
-    """Return {name: whether it is blank} of what the cells define last."""
-    found = {}
-    for cell in code_cells(notebook):
-        nodes = functions(cell.source).items()
-        found |= {name: is_blank(node) for name, node in nodes}
-    return found
-
-
 def worst(name, verdicts):
     """Return the worst that the checks found of a function."""
     if verdicts is None:
@@ -393,10 +332,8 @@ def to_write(lesson):
     names = []
     for cell in nbformat.read(lesson, as_version=4).cells:
         if has_tag(cell, "blank"):
-            names += functions(cell.source)
-        elif has_tag(cell, "exercise"):
-            nodes = functions(cell.source).items()
-            names += [name for name, node in nodes if is_blank(node)]
+            names += blanks_of(cell)
+        names += stubs_of(cell)
     return names
 
 
@@ -405,12 +342,15 @@ def to_write(lesson):
 
 def main(argv=None):
     """Run one command; return the exit code: 0 done, 2 an error, 130 ^C."""
+    with contextlib.suppress(AttributeError):  # what a notebook prints to
+        sys.stdout.reconfigure(errors="replace")
     parser = argparse.ArgumentParser("python -m helpers.checks.exercises")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     add = commands.add_parser("write", help="write copies to fill in")
     add.add_argument("--fresh", nargs="+", default=(), metavar="03")
     add.set_defaults(command=lambda args: write_exercises(args.fresh))
-    add = commands.add_parser("progress", help="run them and print a table")
+    text = "run the copies and print a table"
+    add = commands.add_parser("progress", help=text, description=RIGHTS)
     add.add_argument("lessons", nargs="*", metavar="03")
     add.set_defaults(command=lambda args: progress(args.lessons))
     args = parser.parse_args(argv)

@@ -4,10 +4,14 @@ Support code, used at the end of every lesson.
 """
 
 import ast
+import contextlib
 import importlib.util
+import re
 import sys
+import warnings
 
 CELLS = []  # the source of every notebook cell run since the import
+NOT_PYTHON = (SyntaxError, ValueError, RecursionError, MemoryError)
 
 
 def compare_with_shelf(module):
@@ -33,12 +37,8 @@ def compare_with_shelf(module):
 
 def definitions(source):
     """Return {name: source text} of functions, classes and CONSTANTS."""
-    try:
-        nodes, lines = ast.parse(source).body, source.splitlines()
-    except SyntaxError:  # a cell with a magic in it
-        return {}
-    found = {}
-    for node in nodes:
+    lines, found = lines_of(source), {}
+    for node in parse(source):
         decorators = getattr(node, "decorator_list", [])
         first = min([node.lineno, *(d.lineno for d in decorators)])
         text = "\n".join(lines[first - 1 : node.end_lineno])
@@ -49,13 +49,64 @@ def definitions(source):
     return found
 
 
+def parse(source):
+    """Return the statements of a cell; none if it is not Python.
+
+    A line that only IPython knows, such as %%time or !ls, is passed over.
+    """
+    magic = r"(?m)^(\s*)([%!?].*|[\w.]+\s*=\s*[%!].*|[\w.]+\?\??[ \t]*)$"
+    for text in (source, re.sub(magic, r"\1pass", source)):
+        with contextlib.suppress(*NOT_PYTHON), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of an escape such as "\d"
+            return ast.parse(text).body
+    return []
+
+
+def statements(source):
+    """Yield the statements of a cell, and those in its if, with and try."""
+    waiting = parse(source)
+    while waiting:
+        node = waiting.pop(0)
+        yield node
+        if not isinstance(node, ast.FunctionDef | ast.ClassDef):
+            parts = ("body", "orelse", "handlers", "finalbody")
+            inner = [p for part in parts for p in getattr(node, part, [])]
+            waiting = inner + waiting
+
+
+def lines_of(source):
+    """Return the lines of a source as Python counts them.
+
+    str.splitlines ends lines at U+2028 and others too.
+    """
+    return re.split(r"\r\n|\r|\n", source)
+
+
 def is_blank(node):
-    """Say whether a function or a part of it is still to be written."""
-    return any(
-        isinstance(part, ast.Raise)
-        and "NotImplementedError" in ast.unparse(part)
-        for part in ast.walk(node)
-    )
+    """Say whether a function, or one in a class or cell, is to be written.
+
+    It is if it comes to a `raise NotImplementedError` before any return. One
+    for odd input, or left below the answer, makes no blank.
+    """
+    if not isinstance(node, ast.FunctionDef):
+        parts = getattr(node, "body", [])
+        kinds = ast.FunctionDef | ast.ClassDef
+        return any(is_blank(p) for p in parts if isinstance(p, kinds))
+    for part in node.body:
+        if isinstance(part, ast.Raise):
+            return "NotImplementedError" in ast.unparse(part)
+        if _may_return(part):
+            return False
+    return False
+
+
+def _may_return(node):
+    """Say whether a statement of a function can return or yield."""
+    if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Lambda):
+        return False
+    if isinstance(node, ast.Return | ast.Yield | ast.YieldFrom):
+        return True
+    return any(map(_may_return, ast.iter_child_nodes(node)))
 
 
 def _is_constant(node):

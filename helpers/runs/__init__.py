@@ -13,6 +13,7 @@ PLACES = {
     "load_run": "checkpoints",
     "map_arrays": "params",
     "named_arrays": "params",
+    "one_blas_thread": "speed",
     "plot_lines": "plots",
     "plot_losses": "plots",
     "save_run": "checkpoints",

@@ -18,6 +18,7 @@ from helpers.runs.guards import (
     check_config,
     check_ids,
     check_logits,
+    check_mask,
     check_memory,
     check_names,
     check_number,
@@ -30,6 +31,7 @@ from helpers.runs.guards import (
     check_space,
     check_special_tokens,
     check_split,
+    check_stop_id,
     check_targets,
     check_text,
     check_texts,
@@ -71,6 +73,15 @@ def behind(check, function):
         return function(*args, **settings)
 
     return call
+
+
+# lesson 01
+
+
+def scaled_dot_product_attention(q, k, v, mask=None):
+    if mask is not None:
+        leading = np.broadcast_shapes(q.shape[:-2], k.shape[:-2])
+        check_mask(mask, (*leading, q.shape[-2], k.shape[-2]))
 
 
 # lesson 04
@@ -196,6 +207,7 @@ def sample_steps(
     prompt_ids, params, config, n_tokens=200, rng=None, stop_id=None, **knobs
 ):
     check_names("sample_steps", knobs, WRITING)
+    check_stop_id(stop_id, config)
     check_prompt(prompt_ids, config, n_tokens)
     check_knobs(**knobs)
 
@@ -213,6 +225,7 @@ def generate_batch(
     prompts, params, config, n_tokens=200, rng=None, stop_id=None, **knobs
 ):
     check_names("generate_batch", knobs, WRITING)
+    check_stop_id(stop_id, config)
     check_prompts(prompts, config, n_tokens)
     check_knobs(**knobs)
 
@@ -221,7 +234,13 @@ def beam_search(
     prompt_ids, params, config, n_beams=4, n_tokens=50, stop_id=None
 ):
     check_prompt(prompt_ids, config, n_tokens)
+    check_stop_id(stop_id, config)
     check_beams(n_beams, config)
+
+
+def extend_beams(beams, logits, n_beams, stop_id):
+    for row in logits[: len(beams)]:
+        check_logits(row)
 
 
 def check_knobs(repetition_penalty=1.0, **settings):

@@ -145,6 +145,26 @@ def check_ids(ids, config):
         )
 
 
+def check_mask(mask, shape):
+    """Raise ValueError unless a mask is boolean and broadcasts to shape."""
+    array = isinstance(mask, np.ndarray)
+    if not array or mask.dtype != bool:
+        raise ValueError(
+            "a mask must be a boolean array, True = may attend, not "
+            f"{mask.dtype if array else show(mask)}; mask == 0 makes one of "
+            "an additive mask"
+        )
+    try:
+        fits = np.broadcast_shapes(mask.shape, shape) == shape
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError(
+            f"a mask of shape {mask.shape} does not fit scores of shape "
+            f"{shape}; give one that broadcasts to it"
+        )
+
+
 def check_targets(targets, V):
     """Raise ValueError unless there are targets and all lie in 0..V-1."""
     if targets.dtype.kind not in "iu":
@@ -557,6 +577,18 @@ def check_prompts(prompts, config, n_tokens=0):
         )
     for prompt in prompts:
         check_prompt(prompt, config)
+
+
+def check_stop_id(stop_id, config):
+    """Raise ValueError unless stop_id is one token id, or None."""
+    if stop_id is None:
+        return
+    good = isinstance(stop_id, int | np.integer) and type(stop_id) is not bool
+    if not good or not 0 <= stop_id < config.vocab_size:
+        raise ValueError(
+            f"stop_id must be one token id in 0..{config.vocab_size - 1}, or "
+            f"None, not {show(stop_id)}"
+        )
 
 
 def check_space(length, config):

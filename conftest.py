@@ -1,5 +1,7 @@
 """Settings and a summary line for the whole suite."""
 
+from collections import Counter
+
 from hypothesis import settings
 
 # the same examples every time, no clock: a slow machine is no failure
@@ -27,15 +29,26 @@ def pytest_terminal_summary(terminalreporter):
             f"mutants: {caught - missed} of {caught} mistakes caught"
         )
 
-    properties = [
+    fuzzed = sum(recorded(terminalreporter, "fuzzed"))
+    if fuzzed:
+        terminalreporter.write_line(
+            f"fuzz: {fuzzed:,} inputs, each got a result or one clear sentence"
+        )
+    counts = Counter()
+    for found in recorded(terminalreporter, "mistakes"):
+        counts.update(found)
+    if counts:
+        said = ", ".join(f"{kind} {n}" for kind, n in counts.items())
+        terminalreporter.write_line(f"learners' versions: {said}")
+
+
+def recorded(terminalreporter, name):
+    """Return what tests recorded under a name."""
+    return [
         value
         for reports in terminalreporter.stats.values()
         for report in reports
         if getattr(report, "when", "") == "teardown"
-        for name, value in report.user_properties
-        if name == "fuzzed"
+        for key, value in report.user_properties
+        if key == name
     ]
-    if fuzzed := sum(properties):
-        terminalreporter.write_line(
-            f"fuzz: {fuzzed:,} inputs, each got a result or one clear sentence"
-        )

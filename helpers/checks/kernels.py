@@ -1,0 +1,239 @@
+"""Run a learner's copy in a kernel of its own, and keep what its checks find.
+
+Support code for exercises.py. A copy runs with the rights of whoever asks,
+within limits of time and size. Nothing it prints is fetched; only verdicts of
+the lesson's own cells count.
+"""
+
+import contextlib
+import json
+import os
+import queue
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import nbformat
+
+from helpers import DATA, SHIPPED
+from helpers.checks.cells import (
+    code_cells,
+    functions,
+    has_tag,
+    one_line,
+    read_text,
+    stubs_of,
+    without,
+)
+from helpers.checks.gradients import VERDICTS
+
+FAILED = ("wrong", "raises an error")  # of the verdicts of a check
+KNOWN = ("matches torch", "right", *FAILED)
+CELL_SECONDS, COPY_SECONDS = 300, 1200  # what a cell and a copy may take
+LARGEST_WRITTEN = 2**30  # bytes of a file that a cell writes
+
+# What the kernel runs before a learner's cells. What a lesson writes under
+# DATA goes to a temporary folder.
+BEFORE = """\
+import pathlib, helpers
+helpers.DATA = pathlib.Path({data!r})
+from helpers.checks.kernels import keep_verdicts, limit_files
+limit_files()
+keep_verdicts({path!r}, {checks!r})
+del helpers, keep_verdicts, limit_files, pathlib"""
+
+
+class Step(NamedTuple):
+    """A source to run, and the number of its cell in the copy.
+
+    quiet: an error in it is not where the copy stops.
+    """
+
+    number: int
+    source: str
+    id: str | None = None
+    quiet: bool = False
+
+
+def run(lesson, notebook, folder):
+    """Run a copy; return what its checks find, and where it stops."""
+    steps, checks = with_checks(lesson, notebook)
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place:
+        place = Path(place)
+        copy_files(folder, place / "exercises")
+        for shipped in ("experiments", f"runs/{SHIPPED}"):
+            shutil.copytree(DATA / shipped, place / "data" / shipped)
+        path, data = place / "verdicts.json", place / "data"
+        before = BEFORE.format(data=str(data), path=str(path), checks=checks)
+        note = execute([Step(0, before), *steps], place / "exercises")
+        return read_verdicts(path), note
+
+
+def read_verdicts(path):
+    """Return what keep_verdicts wrote; the learner's code can change it."""
+    try:
+        found = json.loads(read_text(path))
+    except (OSError, ValueError, RecursionError):
+        return []
+    return list(filter(is_verdict, found)) if isinstance(found, list) else []
+
+
+def copy_files(folder, place):
+    """Copy the files of a folder and of those in it, and nothing odd."""
+
+    def odd(folder, names):
+        paths = [os.path.join(folder, name) for name in names]
+        return [
+            os.path.basename(path)
+            for path in paths
+            if os.path.islink(path) or not os.path.isdir(path)
+            if not os.path.isfile(path)
+        ]
+
+    with contextlib.suppress(shutil.Error):  # says what it could not read
+        shutil.copytree(folder, place, ignore=odd)
+
+
+def with_checks(lesson, notebook):
+    """Return the steps of a copy, with the lesson's checks put back.
+
+    Where the learner changed or removed a cell that the lesson gives, the
+    lesson's runs as well. Behind an exercise comes its check. Returns the
+    sources whose verdicts count as well, each with the names that all of
+    them are about: none, but for an exercise.
+    """
+    steps = [
+        Step(number, cell.source, cell.id)
+        for number, cell in enumerate(code_cells(notebook), 1)
+    ]
+    checks, end = {}, 0
+    for cell in code_cells(nbformat.read(lesson, as_version=4)):
+        stubs = stubs_of(cell)
+        place = find_cell(cell, stubs, steps)
+        end = end if place is None else place + 1
+        if has_tag(cell, "blank"):
+            continue
+        check = without(cell.source, stubs)
+        checks[check] = list(stubs)
+        if place is None or steps[place].source != check:
+            number = steps[end - 1].number if end else 1
+            steps.insert(end, Step(number, check))
+            end += 1
+            if place is not None and not stubs:
+                steps[place] = steps[place]._replace(quiet=True)
+    return steps, checks
+
+
+def find_cell(cell, names, steps):
+    """Return where a cell of the lesson is in a copy, or None.
+
+    Known by its id, by its source, or by one of the names it defines.
+    """
+    for fits in (
+        lambda step: step.id == cell.id,
+        lambda step: step.source == cell.source,
+        lambda step: names.keys() & functions(step.source).keys(),
+    ):
+        for place, step in enumerate(steps):
+            if fits(step):
+                return place
+    return None
+
+
+def keep_verdicts(path, checks):
+    """Write to path, cell by cell, what a lesson's own cells find.
+
+    For the kernel in which a copy runs; checks are those of with_checks.
+    """
+    from IPython import get_ipython
+
+    kept = {}  # in their order, each once
+
+    def keep(result):
+        about = checks.get(result.info.raw_cell)
+        found = [] if about is None else filter(is_verdict, VERDICTS)
+        for name, verdict in found:
+            names = about if about and name not in about else [name]
+            kept.update(dict.fromkeys((name, verdict) for name in names))
+        VERDICTS.clear()
+        Path(path).write_text(json.dumps(list(kept)), "utf-8")
+
+    get_ipython().events.register("post_run_cell", keep)
+
+
+def limit_files():
+    """Let no file that this process writes grow without end."""
+    with contextlib.suppress(ImportError, OSError, ValueError):  # Windows
+        import resource
+
+        most = LARGEST_WRITTEN
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+
+
+def execute(steps, folder):
+    """Run steps in a new kernel, also those behind one that fails.
+
+    Returns where Run All Cells would stop and why, as a clause. Nothing that
+    the cells print is fetched.
+    """
+    from jupyter_client import KernelManager  # what only writes needs none
+
+    found, end = None, time.monotonic() + COPY_SECONDS
+    manager = KernelManager(kernel_name="python3")
+    manager.start_kernel(
+        cwd=str(folder),
+        extra_arguments=["--log-level=CRITICAL"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    client = manager.blocking_client()
+    client.start_channels(iopub=False, stdin=False, hb=False, control=False)
+    try:
+        for step in steps:
+            try:
+                reply = ask(manager, client, step.source, end)
+            except ValueError as error:
+                return f"did not get past [{step.number}]: {error}"
+            if not (found or step.quiet):
+                found = say_stop(step.number, reply)
+        return found or "runs to its end"
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+
+
+def ask(manager, client, source, end):
+    """Run a source in a kernel; return its reply.
+
+    Raises ValueError if the kernel dies, or takes too long.
+    """
+    number = client.execute(source, allow_stdin=False, stop_on_error=False)
+    end = min(end, time.monotonic() + CELL_SECONDS)
+    while time.monotonic() < end:
+        with contextlib.suppress(queue.Empty):
+            message = client.get_shell_msg(timeout=0.5)
+            if message["parent_header"].get("msg_id") == number:
+                return message["content"]
+        if not manager.is_alive():
+            raise ValueError("its kernel died")
+    raise ValueError("it took too long")
+
+
+def say_stop(number, reply):
+    """Return where Run All Cells stops and why, as a clause, or None."""
+    if reply.get("status") != "error":
+        return None
+    kind, text = reply.get("ename"), reply.get("evalue")
+    kind = {"NotImplementedError": "not yet: ", "Mistake": ""}.get(
+        kind, f"{kind}: "
+    )
+    return f"stops at [{number}]: {one_line(f'{kind}{text}')}"
+
+
+def is_verdict(found):
+    """Say whether something is the name of a function and a verdict."""
+    pair = isinstance(found, tuple | list) and len(found) == 2
+    return pair and isinstance(found[0], str) and found[1] in KNOWN
