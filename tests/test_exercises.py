@@ -317,6 +317,12 @@ class Reader:
                     return cell.id
 
 
+ONCE = {  # for all lessons, and for cells that run several times
+    name: cache(getattr(tinystories, name))
+    for name in ("open_stories", "train_bpe")
+}
+
+
 @pytest.fixture
 def data(monkeypatch, tmp_path):
     """Let lessons write elsewhere, and read what is shipped."""
@@ -325,8 +331,7 @@ def data(monkeypatch, tmp_path):
     monkeypatch.setattr(helpers, "DATA", tmp_path)
     monkeypatch.setenv("WORKBOOK_DATA", "grammar")
     monkeypatch.setattr(checks, "VERDICTS", [])
-    for slow in ("open_stories", "train_bpe"):  # cells run several times
-        once = cache(getattr(tinystories, slow))
+    for slow, once in ONCE.items():
         monkeypatch.setattr(tinystories, slow, once)
     yield
     plt.close("all")
