@@ -62,10 +62,10 @@ progress: $(ready)  ## run what is filled in, show how far (LESSONS="01 02")
 	@$(venv) -m helpers.checks.exercises progress $(LESSONS)
 
 test: lint  ## check style, every cell's output, and what cells cannot show
-	@$(venv) -m pytest --durations=5 -n 2 --dist loadscope
+	@$(venv) -m pytest --durations=5 -n 2
 
 check: lint  ## check style, hygiene, and one proof a function, in seconds
-	@$(venv) -m pytest -o addopts="-q --strict-markers" -p no:nbval -m quick
+	@$(venv) -m pytest -m quick tests
 
 data: $(ready)  ## fetch TinyStories, or take them FROM=file
 	@$(venv) -m helpers data $(if $(FROM),--from $(FROM)) $(DATA_ARGS)

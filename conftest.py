@@ -1,8 +1,20 @@
-"""Settings and a summary line for the whole suite."""
+"""Settings and summary lines for the whole suite.
 
+pytest reads this file before it imports NumPy. What it puts into the
+environment also reaches xdist's workers, nbval's kernels and subprocesses.
+"""
+
+import os
 from collections import Counter
 
 from hypothesis import settings
+
+os.environ |= {
+    "WORKBOOK_DATA": "grammar",
+    "HF_HUB_OFFLINE": "1",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+}
 
 # the same examples every time, no clock: a slow machine is no failure
 settings.register_profile(

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import nbformat
@@ -48,6 +49,7 @@ every_numbered_lesson = pytest.mark.parametrize(
 MACHINE_PATH = r"(?<![\w.])/(home|root|tmp|work|Users|usr|opt)/|:\\Users"
 
 
+@cache
 def read(name):
     return nbformat.read(NOTEBOOKS[name], as_version=4)
 
@@ -58,6 +60,7 @@ def code_of(name):
     return [re.sub(r"(?m)^[%!].*$", "", cell.source) for cell in cells]
 
 
+@cache
 def imports(source, anywhere=True):
     """Return the dotted names that a source imports: anywhere, or at once."""
     tree, names = ast.parse(source), set()
