@@ -212,9 +212,9 @@ def test_train_writes_a_run(folder):
         "checkpoint-before.npz",
         "config.json",
         "log.csv",
-        ".lock",
         "tokenizer.tiktoken",
     }
+    assert os.listdir(path.parent) == ["my-tiny"]
     run, tokenizer = load_run(path)
     assert [row["step"] for row in run.log] == [2, 4]
     assert tokenizer.vocab_size == run.config.vocab_size == 300

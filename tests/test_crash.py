@@ -32,7 +32,7 @@ from tqdm.auto import tqdm
 from helpers import DATA, SHIPPED
 from helpers import __main__ as cli
 from helpers.language_model import ModelConfig
-from helpers.runs import checkpoints, files, loop
+from helpers.runs import checkpoints, files, folders, loop
 from helpers.runs.checkpoints import CHECKPOINTS, load_run
 from helpers.runs.files import (
     fingerprint,
@@ -116,9 +116,9 @@ def straight_states(folder, **changes):
         states[run.step] = state(run)
 
     save = checkpoints.save_run
-    loop.save_run = cli.save_run = save_and_note
+    loop.save_run = checkpoints.save_run = save_and_note
     assert cli.main(command(folder, "straight", **changes)) == 0
-    loop.save_run = cli.save_run = save
+    loop.save_run = checkpoints.save_run = save
     return states
 
 
@@ -159,7 +159,7 @@ def train_slowly(words, pipe, rng):
         os.write(pipe, f"{run.step} ".encode())
 
     os.fsync, os.replace = pause, replace_slowly
-    loop.save_run = cli.save_run = save_and_tell
+    loop.save_run = save_and_tell
     return cli.main(words)
 
 
@@ -573,10 +573,15 @@ def test_a_folder_that_is_removed_comes_back(tmp_path, monkeypatch):
 
 
 def test_what_kills_leave_is_gone_with_the_next_start(tmp_path):
-    left = tmp_path / "checkpoint.npz.1.partial"
+    folder = tmp_path / "run"
+    folder.mkdir()
+    left, other = (
+        folder / f"{name}.0123abcd.partial" for name in ("log.csv", "mine")
+    )
     left.write_text("half")
-    with files.only_one(tmp_path):
-        assert not left.exists()
+    other.write_text("a file of somebody else")
+    with folders.only_one(folder):
+        assert not left.exists() and other.exists()
 
 
 def test_no_two_train_into_one_folder(tmp_path, capsys):
@@ -584,7 +589,7 @@ def test_no_two_train_into_one_folder(tmp_path, capsys):
     assert cli.main(command(tmp_path, "run", steps=3)) == 0
     folder = tmp_path / "runs" / "run"
     before, words = contents(folder), command(tmp_path, "run")
-    with files.only_one(folder):  # as a training does
+    with folders.only_one(folder):  # as a training does
         for word in ("--resume", "--force"):
             words = [word if w == "--resume" else w for w in words]
             assert cli.main([*words, "--steps=5"]) == 2
@@ -619,7 +624,7 @@ def test_full_disk_stops_with_a_sentence(tmp_path, monkeypatch):
         lambda: loop.train_on_stories(
             run, TOKENS, VALID, tmp_path, progress=False
         ),
-        "config.json",
+        "checkpoint.npz",
         "No space left on device",
         "what stood there stays; make room",
     )
@@ -689,9 +694,8 @@ def test_resume_in_a_locked_folder(open_folder, capsys):
     write_stories(open_folder)
     assert cli.main(command(open_folder, "run", steps=2)) == 0
     folder, words = open_folder / "runs" / "run", command(open_folder, "run")
-    (folder / ".lock").unlink()
     before = contents(folder)
-    with locked(folder, 0o555):
+    with locked(folder.parent, 0o555):
         assert cli.main([*words, "--steps=4"]) == 2
     assert capsys.readouterr().err.endswith(".lock: Permission denied\n")
     assert contents(folder) == before
@@ -778,14 +782,15 @@ def test_another_may_have_moved_it_just_now(tmp_path, monkeypatch):
 
 
 def test_what_kills_leave_is_swept_up(tmp_path):
-    old, new = (tmp_path / f"a.npz.{n}.partial" for n in (1, 2))
-    other = tmp_path / "b.npz.1.partial"
-    for path in (old, new, other):
+    names = ("a.npz.00000001", "a.npz.00000002", "b.npz.00000001", "a.npz.my")
+    old, new, *others = (tmp_path / f"{name}.partial" for name in names)
+    for path in (old, new, *others):
         path.write_text("half")
-    for path in (old, other):
+    for path in (old, *others):
         os.utime(path, (0, 0))
     write_arrays(tmp_path / "a.npz", {"x": np.ones(3)})
-    assert not old.exists() and new.exists() and other.exists()
+    assert not old.exists() and new.exists()
+    assert all(path.exists() for path in others)
 
 
 def main(kind, n_kills="50", seed="0"):

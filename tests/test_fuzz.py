@@ -11,6 +11,7 @@ import io
 import json
 import math
 import os
+import re
 import sys
 import warnings
 from dataclasses import replace
@@ -266,7 +267,9 @@ def test_mending(text):
         assert len(back) == len(text)
     with contextlib.suppress(UnicodeError):
         garbled = text.encode("utf-8").decode("cp1252")
-        assert answer(mend, garbled) == text
+        meant = not re.search("[ÂÃâð]", garbled)  # a sign that may be meant
+        meant = meant and not re.search("[^\0-\x7f]{2}", text)
+        assert answer(mend, garbled) == (garbled if meant else text)
 
 
 # --- stories and batches ---

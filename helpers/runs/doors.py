@@ -17,6 +17,7 @@ from helpers.runs.guards import (
     check_characters,
     check_config,
     check_ids,
+    check_integer,
     check_logits,
     check_memory,
     check_names,
@@ -24,6 +25,7 @@ from helpers.runs.guards import (
     check_prompt,
     check_prompts,
     check_ranks,
+    check_rng,
     check_sampling,
     check_settings,
     check_some_text,
@@ -39,6 +41,7 @@ from helpers.runs.guards import (
     check_uint16,
     check_vocab_size,
     check_windows,
+    check_words,
 )
 
 
@@ -100,6 +103,7 @@ def train_bpe(text, vocab_size, special_tokens=("<|endoftext|>",)):
     check_special_tokens(special_tokens)
     check_vocab_size(vocab_size, special_tokens)
     check_text(text)
+    check_words(text)
 
 
 def make_encoding(ranks):
@@ -144,6 +148,7 @@ def tokenize_stories(stories, tokenizer, path=None):
 
 def sample_batch(tokens, B, T, rng, starts=None):
     check_windows(tokens, B, T, starts)
+    check_rng(rng)
 
 
 # lesson 06
@@ -152,6 +157,11 @@ def sample_batch(tokens, B, T, rng, starts=None):
 def learning_rate(step, peak, warmup, total, decay="cosine", final=0.1):
     if decay not in ("cosine", "linear"):
         raise ValueError(f'decay must be "cosine" or "linear", not {decay!r}')
+    check_integer("warmup", warmup, 0)
+
+
+def clip_grad_norm(grads, max_norm):
+    check_number("max_norm", max_norm)
 
 
 def evaluate(tokens, params, config, B=16, T=None):
@@ -196,6 +206,7 @@ def sample_steps(
     prompt_ids, params, config, n_tokens=200, rng=None, stop_id=None, **knobs
 ):
     check_names("sample_steps", knobs, WRITING)
+    check_rng(rng)
     check_prompt(prompt_ids, config, n_tokens)
     check_knobs(**knobs)
 
@@ -213,6 +224,7 @@ def generate_batch(
     prompts, params, config, n_tokens=200, rng=None, stop_id=None, **knobs
 ):
     check_names("generate_batch", knobs, WRITING)
+    check_rng(rng)
     check_prompts(prompts, config, n_tokens)
     check_knobs(**knobs)
 
