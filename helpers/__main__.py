@@ -155,8 +155,8 @@ def write_stories(folder, train_stories, valid_stories):
         for name, part in zip(STORY_FILES, (train_stories, valid_stories)):
             with whole_file(new / name) as file:
                 for story in part:
-                    text = f"{story}\n{END_OF_TEXT}\n"
-                    n_bytes += file.write(text.encode("utf-8"))
+                    n_bytes += file.write(story.encode("utf-8"))
+                    n_bytes += file.write(f"\n{END_OF_TEXT}\n".encode())
     return n_bytes
 
 

@@ -27,15 +27,26 @@ def pytest_terminal_summary(terminalreporter):
             f"mutants: {caught - missed} of {caught} mistakes caught"
         )
 
-    properties = [
-        value
-        for reports in terminalreporter.stats.values()
-        for report in reports
-        if getattr(report, "when", "") == "teardown"
-        for name, value in report.user_properties
-        if name == "fuzzed"
-    ]
-    if fuzzed := sum(properties):
+    def noted(wanted):
+        """Return what tests have noted under a name."""
+        return [
+            value
+            for reports in terminalreporter.stats.values()
+            for report in reports
+            if getattr(report, "when", "") == "teardown"
+            for name, value in report.user_properties
+            if name == wanted
+        ]
+
+    if fuzzed := sum(noted("fuzzed")):
         terminalreporter.write_line(
             f"fuzz: {fuzzed:,} inputs, each got a result or one clear sentence"
+        )
+    if counts := noted("two commands"):
+        kills, halts, lost = (
+            sum(count[kind] for count in counts)
+            for kind in ("kills", "halts", "lost")
+        )
+        terminalreporter.write_line(
+            f"two commands: {kills:,} kills and {halts:,} halts, {lost} lost"
         )
