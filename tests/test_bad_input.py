@@ -20,6 +20,8 @@ import math
 import os
 import sys
 import tempfile
+import time
+import tracemalloc
 import zipfile
 from dataclasses import is_dataclass, replace
 from pathlib import Path
@@ -1521,6 +1523,112 @@ def test_mojibake_is_mended(text, tmp_path):
 )
 def test_what_is_no_mojibake_stays(text):
     assert mend(text) == text
+
+
+# --- how much memory there is ---
+
+
+def memory_of(monkeypatch, folder, **files):
+    """Let the system say what files/with/double__underscores say."""
+    for name, text in files.items():
+        path = folder.joinpath(*name.split("__"))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.with_name(path.name.replace("_in_", ".")).write_text(text)
+    monkeypatch.setattr(memory, "PROC", folder / "proc")
+    monkeypatch.setattr(memory, "GROUPS", folder / "groups")
+    memory.memory_size.cache_clear()
+    monkeypatch.setattr(memory, "memory_size", memory.memory_size.__wrapped__)
+    return memory.memory_size(), memory.memory_free()
+
+
+GB = 2**30
+AVAILABLE = f"MemTotal: 9 kB\nMemAvailable: {3 * 2**20} kB\n"
+
+
+def test_memory_without_a_system_that_says_more(monkeypatch, tmp_path):
+    whole, free = memory_of(monkeypatch, tmp_path)
+    assert 0 < whole <= free == memory.NO_LIMIT
+
+
+def test_memory_of_a_container(monkeypatch, tmp_path):
+    """The limit may be that of a group above; files can be given back."""
+    whole, free = memory_of(
+        monkeypatch,
+        tmp_path,
+        proc__meminfo=AVAILABLE,
+        proc__self__cgroup="1:cpu:/x\n0::/a/b\n",
+        groups__a__memory_in_max=f"{GB}\n",
+        groups__a__memory_in_current=f"{GB // 2}\n",
+        groups__a__memory_in_stat=f"anon 5\ninactive_file {GB // 4}\n",
+        groups__a__b__memory_in_max="max\n",
+    )
+    assert (whole, free) == (GB, 3 * GB // 4)
+
+
+def test_memory_of_an_older_container(monkeypatch, tmp_path):
+    (tmp_path / "groups" / "memory").mkdir(parents=True)
+    group = tmp_path / "groups" / "memory"
+    (group / "memory.limit_in_bytes").write_text(f"{2 * GB}\n")
+    (group / "memory.usage_in_bytes").write_text(f"{3 * GB}\n")
+    whole, free = memory_of(
+        monkeypatch,
+        tmp_path,
+        proc__meminfo=AVAILABLE,
+        proc__self__cgroup="5:memory:/out/of/sight\n",
+    )
+    assert (whole, free) == (2 * GB, 0)
+
+
+def test_needs_and_memory_are_never_the_same_number(monkeypatch):
+    monkeypatch.setattr(memory, "memory_size", lambda: 24 * GB - 5)
+    with pytest.raises(ValueError, match="24 GB .* the machine has 23.9;"):
+        memory.check_room("this", 24 * GB - 4)
+    memory.check_room("this", 2**27)
+
+
+# --- texts that take long ---
+
+
+def seconds(call, *args):
+    began = time.perf_counter()
+    with contextlib.suppress(ValueError):
+        call(*args)
+    return time.perf_counter() - began
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        (" " * 99_999 + "a") * 10,
+        "a" * 2_000_000,
+        ("x" * 1000 + " ") * 2000,
+        "\ufffd" * 1_000_000,
+        "\n \t" * 500_000,
+        "é" * 1_000_000,
+    ],
+    ids=["spaces", "a word", "long words", "odd signs", "lines", "accents"],
+)
+def test_a_text_of_megabytes_takes_seconds(text):
+    """To look at, to encode, and to say no to."""
+    assert seconds(guards.check_text, text) < 3
+    assert seconds(guards.check_words, text) < 3
+    assert seconds(bpe_tokenizer(RANKS).encode, text) < 5
+    assert seconds(mend, text) < 3
+
+
+def test_a_small_file_asks_for_no_memory(tmp_path):
+    """However large the run is that it says it holds."""
+    path = tmp_path / "model.npz"
+    change = {"d_model": 12 * 2**14, "d_ff": 2**16, "vocab_size": 2**14}
+    for name, value in change.items():
+        edit_about(lambda a, n=name, v=value: a["config"].update({n: v}))(
+            path, write_checkpoint(path)
+        )
+        tracemalloc.start()
+        error = error_of(lambda _: checkpoints.read_checkpoint(path), None)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert FITS in str(error) and peak < 2**21
 
 
 # --- saves that fail half-way ---
