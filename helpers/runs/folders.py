@@ -138,7 +138,8 @@ def replaced(folder):
             move(new, real)
         except OSError as error:
             raise not_written(folder, error) from None
-        sync_folder(real.parent)
+        for above in (real.parent, real.parent.parent):  # if it is new, too
+            sync_folder(above)
     finally:
         settle(folder)
 
