@@ -67,12 +67,18 @@ test: lint  ## check style, every cell's output, and what cells cannot show
 check: lint  ## check style, hygiene, and one proof a function, in seconds
 	@$(venv) -m pytest -m quick tests
 
+# A name may have spaces and quotes in it, or be several names: the shell sees
+# the variable itself, and a file that is called so comes first.
+files = set --; if test -e "$$$(1)"; then set -- "$$$(1)"; \
+    elif test -n "$$$(1)"; then set -- $$$(1); fi
+
 data: $(ready)  ## fetch TinyStories, or take them FROM=file
-	@$(venv) -m helpers data $(if $(FROM),--from $(FROM)) $(DATA_ARGS)
+	@$(call files,FROM); \
+	    $(venv) -m helpers data $${1:+--from "$$@"} $(DATA_ARGS)
 
 train: $(ready)  ## train a model (PRESET=small NAME=... TRAIN_ARGS=...)
-	@$(venv) -m helpers train --preset $(PRESET) \
-	    $(if $(NAME),--name "$(NAME)") $(TRAIN_ARGS)
+	@$(venv) -m helpers train --preset "$(PRESET)" \
+	    $(if $(NAME),--name "$$NAME") $(TRAIN_ARGS)
 
 grammar: $(ready)  ## train tiny on the story grammar, close to its entropy
 	@$(venv) -m helpers train --preset tiny --name my-grammar \
@@ -81,8 +87,9 @@ grammar: $(ready)  ## train tiny on the story grammar, close to its entropy
 	    --eval-every 1500 --valid-stories 100
 
 report: $(ready)  ## write a run's report (RUN=..., ON="FILE" measures it)
-	@$(venv) -m helpers report $(if $(RUN),--run "$(RUN)") \
-	    $(if $(ON),--on $(ON))
+	@$(call files,ON); \
+	    $(venv) -m helpers report $(if $(RUN),--run "$$RUN") \
+	    $${1:+--on "$$@"}
 
 experiments: $(ready)  ## make what the tables of the appendices lack
 	@$(venv) -m helpers.experiments

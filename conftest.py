@@ -46,12 +46,13 @@ def pytest_terminal_summary(terminalreporter):
         terminalreporter.write_line(
             f"fuzz: {fuzzed:,} inputs, each got a result or one clear sentence"
         )
-    counts = Counter()
-    for found in recorded(terminalreporter, "mistakes"):
-        counts.update(found)
-    if counts:
-        said = ", ".join(f"{kind} {n}" for kind, n in counts.items())
-        terminalreporter.write_line(f"learners' versions: {said}")
+    for name in ("mistakes", "two commands"):
+        counts = Counter()
+        for found in recorded(terminalreporter, name):
+            counts.update(found)
+        if counts:
+            said = ", ".join(f"{kind} {n:,}" for kind, n in counts.items())
+            terminalreporter.write_line(f"{name}: {said}")
 
 
 def recorded(terminalreporter, name):
