@@ -256,7 +256,9 @@ def to_mistake(error, name):
     found = find_place(error)
     if found:
         what += f" (line {found.lineno} of the cell with {found.name})"
-    mistake = Mistake("error", name, f"raises {what}", explain_error(error))
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    cause = explain_error(error) if found == last else None
+    mistake = Mistake("error", name, f"raises {what}", cause)
     mistake.culprit = found.name if found else name
     return mistake
 

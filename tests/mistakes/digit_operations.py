@@ -367,6 +367,13 @@ WRONG = {
     ],
     "encoder_backward": [
         (
+            """
+def encoder_backward(dout, cache):
+    return language_model_backward(dout, cache[2])
+""",
+            "-",
+        ),
+        (
             "dlogits[last] = dout",
             "dlogits[:, -1] = dout",
             "at the last column",
