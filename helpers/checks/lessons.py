@@ -101,7 +101,7 @@ def isolate(*functions):
     for name, function in ours.items():
         world[name] = rebuild(function, world)
     for name, value in namespace.items():
-        if name.isupper():  # a table such as ACTIVATIONS
+        if type(value) in (dict, tuple, list):  # such as ACTIVATIONS
             world[name] = swap(value, lambda part: among(part, world))
     return tuple(
         take(function, world) if is_own(function) else plain(function)
