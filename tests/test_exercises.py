@@ -33,7 +33,8 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 import helpers
 from helpers import checks, tinystories
 from helpers.checks import cells, exercises, is_blank, kernels
-from helpers.checks.exercises import FAILED, functions, has_tag
+from helpers.checks.exercises import functions, has_tag
+from helpers.checks.kernels import FAILED
 
 pytest.importorskip("torch")  # the lessons check with it
 matplotlib.use("Agg")
@@ -383,14 +384,18 @@ def test_the_table(learner, capsys):
     exercises.progress(**learner)
     said = re.split(r"(?m)^(?=\d\d_)", capsys.readouterr().out)[1:]
     rows = [" ".join(text.split()) for text in said]
-    assert rows[0].endswith("double wrong half right triple right")
-    assert rows[0].startswith("01_begun: runs to its end")
+    assert rows[0].startswith(
+        "01_begun: runs to its end double wrong half right triple right 2 of 3"
+        " right, 1 wrong double: result is 6, expected 4"
+    )
     assert rows[1].startswith("02_damaged: is no notebook")
     assert "03_deadly: did not get past [2]: its kernel died" in rows[2]
     assert "04_mistyped: stops at [2]: SyntaxError" in rows[3]
-    assert "double not defined half not defined triple blank" in rows[3]
+    assert "double wrong half written triple blank" in rows[3]
+    assert "double: it is not Python: line 1: expected ':'" in rows[3]
     assert "05_missing: not begun" in rows[4]
     assert "06_untouched: all blank double blank half blank" in rows[5]
+    assert rows[5].endswith("all: 2 of 18 right, 2 wrong, 11 blank, 3 written")
     kept = {p.name: p.read_bytes() for p in learner["folder"].iterdir()}
     results = json.loads(kept.pop(exercises.RESULTS))
     assert kept == files and set(results) == {p.split(":")[0] for p in rows}
@@ -402,14 +407,15 @@ def test_the_first_cell_shows_what_was_run(learner, capsys):
         return " ".join(capsys.readouterr().out.split())
 
     assert "not run since it changed" in shown()
-    assert "double written, not run" in shown()
+    assert "double written" in shown()
+    assert "written: no check has looked at it" in shown()
     exercises.progress(["01"], **learner)
     capsys.readouterr()
     assert "double wrong half right" in shown()
     path = learner["folder"] / "01_begun.ipynb"
     text = path.read_text("utf-8")
     path.write_text(text.replace("x / 2", "x / 3"), "utf-8")
-    assert "half written, not run" in shown()
+    assert "double wrong half written" in shown()  # double is as it was
     (learner["folder"] / exercises.RESULTS).write_text("[]")
     assert "not run since" in shown()
     assert "not begun" in shown("05_missing")
@@ -459,6 +465,19 @@ ODD_FILES = {
 }
 on_posix = pytest.mark.skipif(os.name == "nt", reason="pipes and links")
 
+ODD_FIELDS = {
+    str(fields): fields
+    for fields in (
+        {"note": 5},
+        {"digests": 5},
+        {"verdicts": 5},
+        {"verdicts": [5]},
+        {"verdicts": [[]]},
+        {"verdicts": [["double", "right"]]},
+        {"verdicts": [["double", "right", 5]]},
+    )
+}
+
 
 @pytest.fixture
 def two(tmp_path):
@@ -493,10 +512,7 @@ def test_the_table_goes_on_past_a_file(name, two, capsys):
     [
         *ODD_FILES,
         *("true", '"text"', '{"02_second": 5}', '{"02_second": {}}'),
-        '{"02_second": {"note": "x", "verdicts": 5, "code": "CODE"}}',
-        '{"02_second": {"note": 5, "verdicts": [], "code": "CODE"}}',
-        '{"02_second": {"note": "x", "verdicts": [5], "code": "CODE"}}',
-        '{"02_second": {"note": "x", "verdicts": [[]], "code": "CODE"}}',
+        *ODD_FIELDS,
     ],
 )
 def test_the_table_goes_on_past_odd_results(name, two, capsys):
@@ -505,7 +521,10 @@ def test_the_table_goes_on_past_odd_results(name, two, capsys):
     if name in ODD_FILES:
         ODD_FILES[name](path)
     else:
-        path.write_text(name.replace("CODE", code))
+        if name in ODD_FIELDS:
+            kept = {"code": code, "note": "x", "verdicts": [], "digests": {}}
+            name = json.dumps({"02_second": kept | ODD_FIELDS[name]})
+        path.write_text(name)
     exercises.show_progress("02_second", **two)
     exercises.progress(["02"], **two)
     said = capsys.readouterr().out
@@ -526,6 +545,8 @@ def test_what_is_blank():
     assert not blank("if x is None:", f"    {given}", "return x")
     assert not blank("if x:", "    return 1", given)
     assert not blank("yield x", given)
+    assert not blank(given, "return 2 * x")
+    assert blank(given, "y = 2 * x")
     assert not blank("raise ValueError(x)", given)
     assert not blank("pass")
 
@@ -594,7 +615,8 @@ def ran(tmp_path, capfd):
     return ran
 
 
-RIGHT = "runs to its end double right half right triple blank"
+ROWS = "double right half right triple blank 2 of 3 right, 1 blank"
+RIGHT = f"runs to its end {ROWS}"
 
 
 @pytest.mark.parametrize(
@@ -612,7 +634,7 @@ RIGHT = "runs to its end double right half right triple blank"
 )
 def test_verdicts_come_whatever_is_printed(line, ran):
     said = ran(f"{LESSON}\n\n{line}")
-    assert said.endswith(" double right half right triple blank")
+    assert said.endswith(f" {ROWS}")
 
 
 def test_nothing_of_a_copy_reaches_the_terminal(ran):
@@ -648,10 +670,7 @@ def test_a_copy_that_never_ends_keeps_its_verdicts(ran, monkeypatch):
         cells.append(new_code_cell("while True: pass"))
 
     said = ran(edit=loop)
-    assert said == (
-        "01_small: did not get past [6]: it took too long "
-        "double right half right triple blank"
-    )
+    assert said == (f"01_small: did not get past [6]: it took too long {ROWS}")
 
 
 def test_a_copy_writes_no_endless_file(ran, monkeypatch):

@@ -12,6 +12,7 @@ import nbformat
 from helpers.checks.shelf import is_blank, lines_of, statements
 
 LARGEST = 50 * 2**20  # bytes of a file that is read
+LONGEST = 200  # characters of a line that is shown
 
 
 def read(path):
@@ -38,9 +39,17 @@ def read_text(path):
 
 
 def one_line(text):
-    """Return the first line of a text, with nothing that moves a cursor."""
-    line = f"{text}".strip().partition("\n")[0][:200]
-    return "".join(c if c.isprintable() else " " for c in line)
+    """Return the first line of a text, with nothing that moves a cursor.
+
+    What is too long is cut between words.
+    """
+    line = f"{text}".strip().partition("\n")[0][:1000]
+    line = "".join(c if c.isprintable() else " " for c in line)
+    if len(line) <= LONGEST:
+        return line
+    line = line[: LONGEST - 1]
+    end = line.rfind(" ", LONGEST // 2)
+    return f"{line[:end]} …"
 
 
 def code_cells(notebook):
@@ -101,3 +110,23 @@ def without(source, nodes):
     for node in reversed(nodes.values()):
         del lines[node.lineno - 1 : node.end_lineno]
     return "\n".join(lines).strip()
+
+
+def given(cell):
+    """Return the names of the functions of a blank cell that are given."""
+    return set(cell.metadata.get("given", ()))
+
+
+def blanks_of(cell):
+    """Return the names of the functions of a cell that are to be written."""
+    return [n for n in functions(cell.source) if n not in given(cell)]
+
+
+def to_write(lesson):
+    """Return the names of the functions that a lesson leaves to its reader."""
+    names = []
+    for cell in nbformat.read(lesson, as_version=4).cells:
+        if has_tag(cell, "blank"):
+            names += blanks_of(cell)
+        names += stubs_of(cell)
+    return names
