@@ -132,6 +132,73 @@ def test_every_blank_has_a_hint(name):
         assert all(f"`{function}`" in turn for function in names)
 
 
+NO_CONTRACT = {  # lessons whose blanks have none yet
+    "05_tinystories",
+    "07_generation",
+    "A1_digit_operations",
+    "A2_experiments",
+    "A3_scale",
+}
+
+
+@every_lesson
+def test_every_blank_has_a_contract(name):
+    """What it gets and returns stands above it, also in the copy."""
+    cells = {cell.id: cell for cell in exercise(name).cells}
+    found = [c for c, _ in blank_pairs(name) if "contract" in c.metadata]
+    for cell in found:
+        contract = cell.metadata["contract"]
+        assert set(contract) == set(exercises.blanks_of(cell))
+        turn = cells[f"{cell.id}-turn"].source
+        for function, text in contract.items():
+            assert f"- `{function}`: {text}" in turn
+            assert len(text.split()) >= 4, function
+    assert found == [c for c, _ in blank_pairs(name)] or (
+        not found and name in NO_CONTRACT
+    )
+
+
+def calls_of(cell):
+    """Return the calls of the checks in a cell, outside functions."""
+    nodes = ast.parse(cell.source).body
+    return [
+        call
+        for node in nodes
+        if not isinstance(node, ast.FunctionDef | ast.ClassDef)
+        for call in ast.walk(node)
+        if isinstance(call, ast.Call)
+        and getattr(call.func, "id", "").startswith(("check", "try_"))
+    ]
+
+
+@every_lesson
+def test_no_answer_stands_in_a_call(name):
+    """A blank is checked by its name; an answer is a number or a name."""
+    for cell in exercises.code_cells(exercise(name)):
+        for call in calls_of(cell):
+            if call.func.id == "check":
+                assert all(
+                    isinstance(argument, ast.Name | ast.Attribute)
+                    for argument in call.args
+                )
+            elif call.func.id == "try_value" and has_tag(cell, "exercise"):
+                expected = call.args[1]
+                stubs = {*cells.stubs_of(cell)}
+                named = {getattr(n, "id", None) for n in ast.walk(expected)}
+                assert not stubs & named
+                assert not has_list(expected) or name in NO_CONTRACT
+
+
+def has_list(node):
+    """Say whether a source holds a list of numbers."""
+    return any(
+        isinstance(part, ast.List | ast.Tuple)
+        and len(part.elts) > 2
+        and all(isinstance(e, ast.Constant) for e in part.elts)
+        for part in ast.walk(node)
+    )
+
+
 @every_lesson
 def test_links_lead_somewhere(name):
     folder = exercises.EXERCISES

@@ -9,9 +9,10 @@ import warnings
 
 import nbformat
 
-from helpers.checks.shelf import is_blank, lines_of, statements
+from helpers.checks.shelf import is_blank, lines_of, parse, statements
 
 LARGEST = 50 * 2**20  # bytes of a file that is read
+BODIES = "body", "orelse", "handlers", "finalbody"  # of a statement
 LONGEST = 200  # characters of a line that is shown
 
 
@@ -86,6 +87,59 @@ def assigned(source):
         if isinstance(node, ast.Import | ast.ImportFrom):
             names += [alias.asname or alias.name for alias in node.names]
     return names
+
+
+class Names:
+    """Hold the names that a cell binds, and those it needs from others."""
+
+    def __init__(self, nodes):
+        self.bound, self.read = set(), set()
+        self.scan(nodes)
+
+    def scan(self, nodes):
+        """Go through statements in their order."""
+        for node in nodes:
+            inner = [p for part in BODIES for p in getattr(node, part, [])]
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                self.look(node, local=True)
+                self.bound.add(node.name)
+            elif inner:
+                heads = ast.iter_child_nodes(node)
+                for head in heads:
+                    if head not in inner:
+                        self.look(head)
+                self.scan(inner)
+            else:
+                self.look(node)
+
+    def look(self, node, local=False):
+        """Take the names of one statement, or of the head of one.
+
+        local: what it binds stays inside.
+        """
+        read, bound, inside = set(), set(), set()
+        for part in ast.walk(node):
+            if isinstance(part, ast.Name):
+                store = isinstance(part.ctx, ast.Store)
+                (bound if store else read).add(part.id)
+            elif isinstance(part, ast.comprehension):
+                names = ast.walk(part.target)
+                inside |= {getattr(name, "id", None) for name in names}
+            elif isinstance(part, ast.arg):
+                inside.add(part.arg)
+            elif isinstance(part, ast.alias):
+                bound.add((part.asname or part.name).partition(".")[0])
+            elif isinstance(part, ast.AugAssign):
+                read.add(getattr(part.target, "id", None))
+        if local:
+            inside |= bound
+        self.read |= read - inside - self.bound
+        self.bound |= bound - inside
+
+
+def names_of(source):
+    """Return the Names of a cell."""
+    return Names(parse(source))
 
 
 def blanks(notebook):

@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import queue
+import re
 import shutil
 import subprocess
 import tempfile
@@ -23,6 +24,7 @@ from helpers.checks.cells import (
     code_cells,
     functions,
     has_tag,
+    names_of,
     one_line,
     read_text,
     stubs_of,
@@ -35,6 +37,7 @@ from helpers.checks.table import find_own, try_cases
 
 FAILED = ("wrong", "raises an error")  # of the verdicts of a check
 KNOWN = ("matches torch", "right", *FAILED)
+CHECKS = r"\b(check|check_\w+|try_\w+)\("  # what gives a verdict
 CELL_SECONDS, COPY_SECONDS = 300, 1200  # what a cell and a copy may take
 LARGEST_WRITTEN = 2**30  # bytes of a file that a cell writes
 
@@ -64,6 +67,7 @@ class Step(NamedTuple):
 def run(lesson, notebook, folder):
     """Run a copy; return what its checks find, and where it stops."""
     steps, checks = with_checks(lesson, notebook)
+    steps = without_looks(steps, lesson)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place:
         place = Path(place)
         copy_files(folder, place / "exercises")
@@ -134,6 +138,42 @@ def with_checks(lesson, notebook):
             if place is not None and not stubs:
                 steps[place] = steps[place]._replace(quiet=True)
     return steps, checks
+
+
+def without_looks(steps, lesson):
+    """Return the steps that bear on a verdict.
+
+    A cell of the lesson that only shows something, or trains a model to show
+    it, is left out, unless a step that stays uses a name it binds: then its
+    training is short.
+    """
+    looks = {
+        cell.source
+        for cell in code_cells(nbformat.read(lesson, as_version=4))
+        if not has_tag(cell, "blank") and not re.search(CHECKS, cell.source)
+    }
+    kept, used = [], set()
+    for step in reversed(steps):
+        names = names_of(step.source)
+        if step.source not in looks:
+            kept.append(step)
+        elif names.bound & {*used, "*"}:
+            kept.append(shorten(step))
+        else:
+            continue
+        used |= names.read
+    return kept[::-1]
+
+
+def shorten(step):
+    """Return a step that trains for a fiftieth of its hundreds of steps."""
+    source = re.sub(
+        r"\b(steps=|range\()(\d{3,})",
+        lambda found: f"{found[1]}{int(found[2]) // 50}",
+        step.source,
+    )
+    changed = source != step.source
+    return step._replace(source=source, quiet=step.quiet or changed)
 
 
 def find_cell(cell, names, steps):
