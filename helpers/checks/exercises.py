@@ -41,6 +41,7 @@ from helpers.checks.kernels import is_row, run
 from helpers.checks.shelf import lines_of
 from helpers.checks.table import (
     BLANK,
+    MISSING,
     digests,
     live_states,
     print_table,
@@ -71,6 +72,8 @@ from helpers.checks.mine import use_my_functions
 # Without its # the next line takes your own functions of earlier lessons:
 # use_my_functions(before="{number}")
 show_progress("{name}")"""
+
+CHANGED = "not run since it changed: make progress"
 
 RIGHTS = """\
 Run what is filled in and print how far it is. The cells run on this machine
@@ -276,18 +279,21 @@ def show_progress(name, lessons=LESSONS, folder=EXERCISES):
     What this kernel has not run is shown as it was when it last ran.
     """
     result = load_results(folder).get(name, {})
+    path = lessons / f"{name}.ipynb"
+    names = to_write(path) if path.is_file() else []
+    live, note = live_states(names), "as this kernel has it"
     try:
         notebook = read(folder / f"{name}.ipynb")
+        states = saved_states(names, notebook, result)
     except ValueError as error:
-        print(f"{name}: {error}")
-        return
-    names = to_write(lessons / f"{name}.ipynb")
-    live, note = live_states(names), "as this kernel has it"
-    if not live and result.get("code") == digest(notebook):
-        note = result["note"]
-    elif not live:
-        note = "not run since it changed: make progress"
-    print_table(name, note, saved_states(names, notebook, result) | live)
+        if not live:
+            print(f"{name}: {error}")
+            return
+        states = dict.fromkeys(names, MISSING)
+    if not live:
+        same = result.get("code") == digest(notebook)
+        note = result["note"] if same else CHANGED
+    print_table(name, note, states | live)
 
 
 def digest(notebook):

@@ -14,6 +14,8 @@ import inspect
 import io
 import re
 
+import numpy as np
+
 from helpers.checks.blanks import check_one
 from helpers.checks.cases import find_cases
 from helpers.checks.cells import code_cells, read, to_write
@@ -21,6 +23,7 @@ from helpers.checks.exercises import EXERCISES, LESSONS, find
 from helpers.checks.lessons import names_in, rebuild
 from helpers.checks.shelf import statements
 from helpers.checks.table import find_own, look_up, read_states
+from helpers.runs.params import attention_weights
 
 PARTS = "__code__", "__defaults__", "__kwdefaults__"
 UNDO = []  # what takes the shelf's own back
@@ -218,7 +221,7 @@ def replace_method(owner, name, function, world):
 
 
 def fits(module):
-    """Say whether the functions of a module agree with their cases."""
+    """Say whether a module agrees with its cases, a model with its reader."""
     lesson = module.__name__.removeprefix("helpers.")
     for name in sorted(names_in(lesson)):
         if find_cases(lesson, name):
@@ -229,4 +232,17 @@ def fits(module):
                 check_one(function)
             except Exception:
                 return False
-    return True
+    return shows_attention()
+
+
+def shows_attention():
+    """Say whether a model's cache has its weights where plots look."""
+    from helpers.language_model import TINY, init_params, language_model
+
+    params = init_params(TINY, np.random.default_rng(0))
+    with contextlib.suppress(Exception):
+        _, cache = language_model(np.array([[0, 1, 2]]), params, TINY)
+        weights = attention_weights(cache)
+        shape = (TINY.n_layers, 1, TINY.n_heads, 3, 3)
+        return weights.shape == shape and np.allclose(weights.sum(-1), 1)
+    return False

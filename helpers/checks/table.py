@@ -195,8 +195,9 @@ def print_table(stem, note, states):
         if word in seen:
             print(f"    ({word}: {meaning})")
     for name, state in states.items():
+        named = state.sentence.startswith(f"{name} ")
         if state.sentence:
-            print(wrap(f"{name}: {state.sentence}"))
+            print(wrap(state.sentence if named else f"{name}: {state[1]}"))
 
 
 def say_totals(states):
