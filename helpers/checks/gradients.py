@@ -36,6 +36,7 @@ from helpers.checks.verdicts import (
     find_problem,
     relative_error,
     to_mistake,
+    wrap,
 )
 from helpers.runs.params import map_arrays
 
@@ -362,7 +363,7 @@ def _slope(loss, array, index, step=1e-5):
 def _show_not_yet(shell, kind, error, trace, tb_offset=None):
     """Show one sentence where a cell calls a blank; the cell has failed."""
     if traceback.extract_tb(trace)[-1] == find_place(error):
-        error._render_traceback_ = lambda: [say_not_yet(error)]
+        error._render_traceback_ = lambda: wrap(say_not_yet(error))
     shell.showtraceback((kind, error, trace))
 
 
