@@ -180,3 +180,17 @@ def test_verdicts_name_the_one_to_blame(monkeypatch):
         ("causal_mask", "raises an error"),
         ("softmax", "right"),
     ]
+
+
+def test_a_wrong_gelu_reaches_no_right_feed_forward_through_a_table():
+    lesson = notebook(
+        "def gelu(x):\n    return x / 0, x",
+        'ACTIVATIONS = {"gelu": (gelu, gelu_backward), "own": (abs, abs)}',
+        "def feed_forward(x, params, activation):\n"
+        "    return ACTIVATIONS[activation][0](x)",
+        lesson="transformer_block",
+    )
+    (function,) = isolate(lesson["feed_forward"])
+    assert function(np.ones(1), {}, "gelu")[0] == pytest.approx([0.8412], 1e-4)
+    assert function(-1, {}, "own") == 1
+    assert lesson["ACTIVATIONS"]["gelu"][0] is lesson["gelu"]

@@ -37,7 +37,8 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 import helpers
 from helpers import checks, tinystories
 from helpers.checks import cells, exercises, is_blank, kernels
-from helpers.checks.exercises import FAILED, functions, has_tag
+from helpers.checks.exercises import functions, has_tag
+from helpers.checks.kernels import FAILED
 
 pytest.importorskip("torch")  # the lessons check with it
 matplotlib.use("Agg")
@@ -133,6 +134,73 @@ def test_every_blank_has_a_hint(name):
         assert turn.count("<details>") == len(hints)
         assert all(hint in turn for hint in hints.values())
         assert all(f"`{function}`" in turn for function in names)
+
+
+NO_CONTRACT = {  # lessons whose blanks have none yet
+    "05_tinystories",
+    "07_generation",
+    "A1_digit_operations",
+    "A2_experiments",
+    "A3_scale",
+}
+
+
+@every_lesson
+def test_every_blank_has_a_contract(name):
+    """What it gets and returns stands above it, also in the copy."""
+    cells = {cell.id: cell for cell in exercise(name).cells}
+    found = [c for c, _ in blank_pairs(name) if "contract" in c.metadata]
+    for cell in found:
+        contract = cell.metadata["contract"]
+        assert set(contract) == set(exercises.blanks_of(cell))
+        turn = cells[f"{cell.id}-turn"].source
+        for function, text in contract.items():
+            assert f"- `{function}`: {text}" in turn
+            assert len(text.split()) >= 4, function
+    assert found == [c for c, _ in blank_pairs(name)] or (
+        not found and name in NO_CONTRACT
+    )
+
+
+def calls_of(cell):
+    """Return the calls of the checks in a cell, outside functions."""
+    nodes = ast.parse(cell.source).body
+    return [
+        call
+        for node in nodes
+        if not isinstance(node, ast.FunctionDef | ast.ClassDef)
+        for call in ast.walk(node)
+        if isinstance(call, ast.Call)
+        and getattr(call.func, "id", "").startswith(("check", "try_"))
+    ]
+
+
+@every_lesson
+def test_no_answer_stands_in_a_call(name):
+    """A blank is checked by its name; an answer is a number or a name."""
+    for cell in exercises.code_cells(exercise(name)):
+        for call in calls_of(cell):
+            if call.func.id == "check":
+                assert all(
+                    isinstance(argument, ast.Name | ast.Attribute)
+                    for argument in call.args
+                )
+            elif call.func.id == "try_value" and has_tag(cell, "exercise"):
+                expected = call.args[1]
+                stubs = {*cells.stubs_of(cell)}
+                named = {getattr(n, "id", None) for n in ast.walk(expected)}
+                assert not stubs & named
+                assert not has_list(expected) or name in NO_CONTRACT
+
+
+def has_list(node):
+    """Say whether a source holds a list of numbers."""
+    return any(
+        isinstance(part, ast.List | ast.Tuple)
+        and len(part.elts) > 2
+        and all(isinstance(e, ast.Constant) for e in part.elts)
+        for part in ast.walk(node)
+    )
 
 
 @every_lesson
@@ -511,14 +579,18 @@ def test_the_table(learner, capsys):
     exercises.progress(**learner)
     said = re.split(r"(?m)^(?=\d\d_)", capsys.readouterr().out)[1:]
     rows = [" ".join(text.split()) for text in said]
-    assert rows[0].endswith("double wrong half right triple right")
-    assert rows[0].startswith("01_begun: runs to its end")
+    assert rows[0].startswith(
+        "01_begun: runs to its end double wrong half right triple right 2 of 3"
+        " right, 1 wrong double: result is 6, expected 4"
+    )
     assert rows[1].startswith("02_damaged: is no notebook")
     assert "03_deadly: did not get past [2]: its kernel died" in rows[2]
     assert "04_mistyped: stops at [2]: SyntaxError" in rows[3]
-    assert "double not defined half not defined triple blank" in rows[3]
+    assert "double wrong half written triple blank" in rows[3]
+    assert "double: it is not Python: line 1: expected ':'" in rows[3]
     assert "05_missing: not begun" in rows[4]
     assert "06_untouched: all blank double blank half blank" in rows[5]
+    assert rows[5].endswith("all: 2 of 18 right, 2 wrong, 11 blank, 3 written")
     kept = {p.name: p.read_bytes() for p in learner["folder"].iterdir()}
     results = json.loads(kept.pop(exercises.RESULTS))
     assert kept == files and set(results) == {p.split(":")[0] for p in rows}
@@ -530,14 +602,15 @@ def test_the_first_cell_shows_what_was_run(learner, capsys):
         return " ".join(capsys.readouterr().out.split())
 
     assert "not run since it changed" in shown()
-    assert "double written, not run" in shown()
+    assert "double written" in shown()
+    assert "written: no check has looked at it" in shown()
     exercises.progress(["01"], **learner)
     capsys.readouterr()
     assert "double wrong half right" in shown()
     path = learner["folder"] / "01_begun.ipynb"
     text = path.read_text("utf-8")
     path.write_text(text.replace("x / 2", "x / 3"), "utf-8")
-    assert "half written, not run" in shown()
+    assert "double wrong half written" in shown()  # double is as it was
     (learner["folder"] / exercises.RESULTS).write_text("[]")
     assert "not run since" in shown()
     assert "not begun" in shown("05_missing")
@@ -587,6 +660,19 @@ ODD_FILES = {
 }
 on_posix = pytest.mark.skipif(os.name == "nt", reason="pipes and links")
 
+ODD_FIELDS = {
+    str(fields): fields
+    for fields in (
+        {"note": 5},
+        {"digests": 5},
+        {"verdicts": 5},
+        {"verdicts": [5]},
+        {"verdicts": [[]]},
+        {"verdicts": [["double", "right"]]},
+        {"verdicts": [["double", "right", 5]]},
+    )
+}
+
 
 @pytest.fixture
 def two(tmp_path):
@@ -621,10 +707,7 @@ def test_the_table_goes_on_past_a_file(name, two, capsys):
     [
         *ODD_FILES,
         *("true", '"text"', '{"02_second": 5}', '{"02_second": {}}'),
-        '{"02_second": {"note": "x", "verdicts": 5, "code": "CODE"}}',
-        '{"02_second": {"note": 5, "verdicts": [], "code": "CODE"}}',
-        '{"02_second": {"note": "x", "verdicts": [5], "code": "CODE"}}',
-        '{"02_second": {"note": "x", "verdicts": [[]], "code": "CODE"}}',
+        *ODD_FIELDS,
     ],
 )
 def test_the_table_goes_on_past_odd_results(name, two, capsys):
@@ -633,7 +716,10 @@ def test_the_table_goes_on_past_odd_results(name, two, capsys):
     if name in ODD_FILES:
         ODD_FILES[name](path)
     else:
-        path.write_text(name.replace("CODE", code))
+        if name in ODD_FIELDS:
+            kept = {"code": code, "note": "x", "verdicts": [], "digests": {}}
+            name = json.dumps({"02_second": kept | ODD_FIELDS[name]})
+        path.write_text(name)
     exercises.show_progress("02_second", **two)
     exercises.progress(["02"], **two)
     said = capsys.readouterr().out
@@ -654,6 +740,8 @@ def test_what_is_blank():
     assert not blank("if x is None:", f"    {given}", "return x")
     assert not blank("if x:", "    return 1", given)
     assert not blank("yield x", given)
+    assert not blank(given, "return 2 * x")
+    assert blank(given, "y = 2 * x")
     assert not blank("raise ValueError(x)", given)
     assert not blank("pass")
 
@@ -722,7 +810,8 @@ def ran(tmp_path, capfd):
     return ran
 
 
-RIGHT = "runs to its end double right half right triple blank"
+ROWS = "double right half right triple blank 2 of 3 right, 1 blank"
+RIGHT = f"runs to its end {ROWS}"
 
 
 @pytest.mark.parametrize(
@@ -740,7 +829,7 @@ RIGHT = "runs to its end double right half right triple blank"
 )
 def test_verdicts_come_whatever_is_printed(line, ran):
     said = ran(f"{LESSON}\n\n{line}")
-    assert said.endswith(" double right half right triple blank")
+    assert said.endswith(f" {ROWS}")
 
 
 def test_nothing_of_a_copy_reaches_the_terminal(ran):
@@ -776,10 +865,7 @@ def test_a_copy_that_never_ends_keeps_its_verdicts(ran, monkeypatch):
         cells.append(new_code_cell("while True: pass"))
 
     said = ran(edit=loop)
-    assert said == (
-        "01_small: did not get past [6]: it took too long "
-        "double right half right triple blank"
-    )
+    assert said == (f"01_small: did not get past [6]: it took too long {ROWS}")
 
 
 def test_a_copy_writes_no_endless_file(ran, monkeypatch):

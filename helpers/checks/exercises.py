@@ -27,16 +27,27 @@ from nbformat.v4 import new_code_cell, new_markdown_cell
 
 from helpers.checks.cells import (
     blanks,
+    blanks_of,
     code_cells,
     functions,
+    given,
     has_tag,
     one_line,
     read,
     read_text,
-    stubs_of,
+    to_write,
 )
-from helpers.checks.kernels import FAILED, is_verdict, run
+from helpers.checks.kernels import is_row, run
 from helpers.checks.shelf import lines_of
+from helpers.checks.table import (
+    BLANK,
+    MISSING,
+    digests,
+    live_states,
+    print_table,
+    saved_states,
+    say_totals,
+)
 from helpers.runs.files import write_whole
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,6 +65,15 @@ SHOW = """\
 from helpers.checks.exercises import show_progress
 
 show_progress("{name}")"""
+SWITCH = """\
+from helpers.checks.exercises import show_progress
+from helpers.checks.mine import use_my_functions
+
+# Without its # the next line takes your own functions of earlier lessons:
+# use_my_functions(before="{number}")
+show_progress("{name}")"""
+
+CHANGED = "not run since it changed: make progress"
 
 RIGHTS = """\
 Run what is filled in and print how far it is. The cells run on this machine
@@ -114,9 +134,10 @@ def to_exercise(lesson, relative):
     relative: the way from the exercises to the lessons, for links.
     """
     notebook = nbformat.read(lesson, as_version=4)
-    intro = INTRO.format(
-        lesson=f"{relative}/{lesson.name}", number=lesson.name[:2]
-    )
+    number = lesson.name[:2]
+    intro = INTRO.format(lesson=f"{relative}/{lesson.name}", number=number)
+    show = SHOW if number == "01" else SWITCH
+    show = show.format(name=lesson.stem, number=number)
     cells = []
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
@@ -129,7 +150,7 @@ def to_exercise(lesson, relative):
         cells.append(cell)
     cells[1:1] = [
         new_markdown_cell(intro, id="intro"),
-        new_code_cell(SHOW.format(name=lesson.stem), id="progress"),
+        new_code_cell(show, id="progress"),
     ]
     notebook.cells = cells
     nbformat.validate(notebook)
@@ -171,16 +192,6 @@ def your_turn(cell):
             parts.append(f"<details><summary>{title}</summary>")
             parts += [hints[name], "</details>"]
     return new_markdown_cell("\n\n".join(parts), id=f"{cell.id}-turn")
-
-
-def given(cell):
-    """Return the names of the functions of a blank cell that are given."""
-    return set(cell.metadata.get("given", ()))
-
-
-def blanks_of(cell):
-    """Return the names of the functions of a cell that are to be written."""
-    return [n for n in functions(cell.source) if n not in given(cell)]
 
 
 def leave_blank(source, given=()):
@@ -237,35 +248,52 @@ def progress(names=(), lessons=LESSONS, folder=EXERCISES):
     whoever calls this. A copy that cannot be run says why, and the table
     goes on.
     """
+    counted = []
     for lesson in find(names, lessons):
-        result = {"code": None, "verdicts": []}
+        result = {"code": None, "verdicts": [], "digests": {}}
+        states = dict.fromkeys(to_write(lesson), BLANK)
         try:
             notebook = read(folder / lesson.name)
             result["code"] = digest(notebook)
-            if all(blanks(notebook).get(name) for name in to_write(lesson)):
+            result["digests"] = digests(notebook)
+            if all(blanks(notebook).get(name) for name in states):
                 result["note"] = "all blank"
             else:
                 result["verdicts"], result["note"] = run(
                     lesson, notebook, folder
                 )
-            print_table(lesson, notebook, result)
+            states = saved_states(states, notebook, result)
+            print_table(lesson.stem, result["note"], states)
         except Exception as error:  # a copy can hold anything
             result["note"] = one_line(error)
             print(f"{lesson.stem}: {result['note']}")
+        counted += states.values()
         keep_result(folder, lesson.stem, result)
+    if len(find(names, lessons)) > 1:
+        print(f"all: {say_totals(counted)}")
 
 
 def show_progress(name, lessons=LESSONS, folder=EXERCISES):
-    """Print the table of one copy, as it is saved and as it last ran."""
+    """Print the table of one copy: as this kernel has it, else as saved.
+
+    What this kernel has not run is shown as it was when it last ran.
+    """
+    result = load_results(folder).get(name, {})
+    path = lessons / f"{name}.ipynb"
+    names = to_write(path) if path.is_file() else []
+    live, note = live_states(names), "as this kernel has it"
     try:
         notebook = read(folder / f"{name}.ipynb")
+        states = saved_states(names, notebook, result)
     except ValueError as error:
-        print(f"{name}: {error}")
-        return
-    result = load_results(folder).get(name, {})
-    if result.get("code") != digest(notebook):
-        result = {"note": "not run since it changed: make progress"}
-    print_table(lessons / f"{name}.ipynb", notebook, result)
+        if not live:
+            print(f"{name}: {error}")
+            return
+        states = dict.fromkeys(names, MISSING)
+    if not live:
+        same = result.get("code") == digest(notebook)
+        note = result["note"] if same else CHANGED
+    print_table(name, note, states | live)
 
 
 def digest(notebook):
@@ -289,8 +317,9 @@ def is_result(row):
     return (
         isinstance(row, dict)
         and isinstance(row.get("note"), str)
+        and isinstance(row.get("digests"), dict)
         and isinstance(row.get("verdicts"), list)
-        and all(map(is_verdict, row["verdicts"]))
+        and all(map(is_row, row["verdicts"]))
     )
 
 
@@ -302,39 +331,6 @@ def keep_result(folder, name, result):
             write_whole(folder / RESULTS, text)
         except OSError as error:
             print(f"not kept for the first cell: {one_line(error)}")
-
-
-def print_table(lesson, notebook, result):
-    """Print a row for each function of a lesson: how far its copy is."""
-    print(f"{lesson.stem}: {result['note']}")
-    blank = blanks(notebook)
-    for name in to_write(lesson):
-        if name not in blank:
-            state = "not defined"
-        elif blank[name]:
-            state = "blank"
-        else:
-            state = worst(name, result.get("verdicts"))
-        print(f"    {name:<40}{state}")
-
-
-def worst(name, verdicts):
-    """Return the worst that the checks found of a function."""
-    if verdicts is None:
-        return "written, not run"
-    found = [verdict for checked, verdict in verdicts if checked == name]
-    found.sort(key=lambda verdict: verdict not in FAILED)
-    return found[0] if found else "written"
-
-
-def to_write(lesson):
-    """Return the names of the functions that a lesson leaves to its reader."""
-    names = []
-    for cell in nbformat.read(lesson, as_version=4).cells:
-        if has_tag(cell, "blank"):
-            names += blanks_of(cell)
-        names += stubs_of(cell)
-    return names
 
 
 # the command line

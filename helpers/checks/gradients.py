@@ -8,6 +8,7 @@ import copy
 import inspect
 import sys
 import traceback
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,7 +23,11 @@ from helpers.checks.inspection import (
     run_forward,
     sort_inputs,
 )
-from helpers.checks.lessons import judge_alone
+from helpers.checks.lessons import (
+    judge_alone,
+    lesson_of,
+    names_in,
+)
 from helpers.checks.verdicts import (
     TOLERANCE,
     Mistake,
@@ -31,10 +36,23 @@ from helpers.checks.verdicts import (
     find_problem,
     relative_error,
     to_mistake,
+    wrap,
 )
 from helpers.runs.params import map_arrays
 
 VERDICTS = []  # (function, verdict) of every check made since the import
+LATEST = {}  # {function: Finding}, the last one
+
+
+class Finding(NamedTuple):
+    """What a check found of a function, in a word and in a sentence.
+
+    code: of the function it looked at, which may have been written anew.
+    """
+
+    verdict: str
+    sentence: str
+    code: object
 
 
 def check_backward(op, op_backward, torch_op, arrays, **settings):
@@ -259,18 +277,19 @@ def _name_inputs(op, inputs, settings):
 
 @contextlib.contextmanager
 def recorded(forward, backward, success):
-    """Put what a check finds of both functions on VERDICTS."""
-    names = [getattr(f, "__qualname__", "") for f in (forward, backward)]
-    names = list(dict.fromkeys(names))
+    """Put what a check finds of both functions on VERDICTS and LATEST."""
+    pair = {getattr(f, "__qualname__", ""): f for f in (forward, backward)}
+    names, sentence = list(pair), ""
     found = [(name, success) for name in names]
     try:
         yield
     except Mistake as mistake:
-        forward = mistake.name in ("out", names[0])
-        at_fault = 0 if forward else len(names) - 1
-        found[at_fault:] = [(names[at_fault], "wrong")]
+        sentence = str(mistake)
         if mistake.kind == "error":
-            found = [(mistake.culprit, "raises an error")]
+            found = [(find_culprit(mistake, pair), "raises an error")]
+        else:
+            at_fault = 0 if mistake.name in ("out", names[0]) else -1
+            found = found[:at_fault] + [(names[at_fault], "wrong")]
         raise
     except NotImplementedError as error:
         found = found[:1] if hasattr(error, "so_far") else []
@@ -280,6 +299,35 @@ def recorded(forward, backward, success):
         raise
     finally:
         VERDICTS.extend(found)
+        for name, verdict in found:
+            function = pair.get(name) or globals_of(forward).get(name)
+            text = sentence if verdict != success else ""
+            LATEST[name] = Finding(verdict, text, code_of(function))
+
+
+def find_culprit(mistake, pair):
+    """Return the name of the function that raised what a Mistake tells.
+
+    What a helper of the learner's own raises is the fault of who calls it.
+    """
+    culprit = getattr(mistake, "culprit", "")
+    for name, function in pair.items():
+        if culprit == name.rpartition(".")[2]:
+            return name
+        lesson = globals_of(function) and lesson_of(function)
+        if lesson and culprit in names_in(lesson):
+            return culprit
+    return mistake.name if mistake.name in pair else [*pair][-1]
+
+
+def globals_of(function):
+    """Return the globals of a function; {} of what has none."""
+    return getattr(inspect.unwrap(function), "__globals__", {})
+
+
+def code_of(function):
+    """Return the code of a function under its decorators, or None."""
+    return getattr(inspect.unwrap(function), "__code__", None)
 
 
 def _print_outcome(check):
@@ -315,7 +363,7 @@ def _slope(loss, array, index, step=1e-5):
 def _show_not_yet(shell, kind, error, trace, tb_offset=None):
     """Show one sentence where a cell calls a blank; the cell has failed."""
     if traceback.extract_tb(trace)[-1] == find_place(error):
-        error._render_traceback_ = lambda: [say_not_yet(error)]
+        error._render_traceback_ = lambda: wrap(say_not_yet(error))
     shell.showtraceback((kind, error, trace))
 
 

@@ -100,10 +100,37 @@ def isolate(*functions):
     ours |= {f.__name__: f for f in own if f.__qualname__.isidentifier()}
     for name, function in ours.items():
         world[name] = rebuild(function, world)
+    for name, value in namespace.items():
+        if type(value) in (dict, tuple, list):  # such as ACTIVATIONS
+            world[name] = swap(value, lambda part: among(part, world))
     return tuple(
         take(function, world) if is_own(function) else plain(function)
         for function in functions
     )
+
+
+def among(part, world):
+    """Return what world has in place of a function of a notebook."""
+    if inspect.isfunction(part) and is_own(part):
+        return world.get(part.__name__, part)
+    return part
+
+
+def swap(value, change):
+    """Return a value with the functions in its tables changed.
+
+    change: gets what a table holds and returns what to hold in its place.
+    Where nothing is changed the value itself comes back.
+    """
+    if type(value) is dict:
+        parts = {key: swap(part, change) for key, part in value.items()}
+        same = all(parts[key] is value[key] for key in value)
+    elif type(value) in (tuple, list):
+        parts = type(value)(swap(part, change) for part in value)
+        same = all(new is old for new, old in zip(parts, value))
+    else:
+        return change(value)
+    return value if same else parts
 
 
 def plain(function):

@@ -6,6 +6,7 @@ Support code, for gradients.py and blanks.py.
 import contextlib
 import re
 import reprlib
+import textwrap
 import traceback
 
 import numpy as np
@@ -41,7 +42,15 @@ class Mistake(AssertionError):
 
     def _render_traceback_(self):
         """Let Jupyter show the sentence in place of the traceback."""
-        return [str(self)]
+        return wrap(str(self))
+
+
+def wrap(sentence):
+    """Return a sentence in lines that break between words.
+
+    JupyterLab breaks a line that is too long anywhere.
+    """
+    return textwrap.wrap(sentence, 79, break_on_hyphens=False) or [""]
 
 
 # numbers
