@@ -537,7 +537,7 @@ def check_about(run):
 
 def check_stories(source=None, valid_stories=1):
     """Raise ValueError unless a run can have been trained on these."""
-    check_text(source or "")
+    check_string(source or "")  # a path may hold any bytes
     check_integer("valid_stories", valid_stories)
 
 
