@@ -67,6 +67,7 @@ from helpers.runs import (
     guards,
     loop,
     memory,
+    report,
     speed,
 )
 from helpers.runs.checkpoints import CHECKPOINTS, TOKENIZER, load_run, save_run
@@ -334,6 +335,19 @@ def where_nothing_can_lock(folder):
         pass
 
 
+def report_on_replaced(folder):
+    """Measure a run, and let another take its place meanwhile."""
+    path = saved(folder / "my-tiny")
+    other = bpe_tokenizer(train_bpe("other words", 260))
+
+    def measure(*_):
+        save_run(path, start_run(a_run().config, SETTINGS), other)
+        return {}
+
+    with mock.patch.object(report, "measure_all", measure):
+        command("report", "--run", path, "--on", text_file(folder, "One."))
+
+
 def report_on_damaged(folder, text):
     text_file(saved(folder / "my-tiny"), text, "measured.json")
     command("report", "--run", folder / "my-tiny")
@@ -347,13 +361,20 @@ class NoMPI:
 
 
 def found_by_mpiexec(mpi4py):
-    """Look for the other processes as if mpiexec had started two."""
+    """Train as if mpiexec had started two processes."""
     distributed.find_team.cache_clear()
     with (
         mock.patch.dict("os.environ", PMI_SIZE="2"),
         mock.patch.dict(sys.modules, mpi4py=mpi4py),
     ):
-        distributed.find_team()
+        command("train")
+
+
+def train_in_a_team(folder, *options):
+    """Train as the first of three processes."""
+    team = mock.Mock(rank=0, size=3)
+    with mock.patch.object(distributed, "find_team", lambda: team):
+        train_here(folder, *options)
 
 
 # --- checkpoints that are spoiled ---
@@ -1213,9 +1234,7 @@ COMMANDS = {
         ["started 2 processes", "knows of 1", "use the mpiexec"],
     ),
     "more processes than a batch has work for": (
-        lambda _: distributed.check_share(
-            mock.Mock(size=3), settings(batch_size=8)
-        ),
+        lambda f: train_in_a_team(f, "--batch-size=8", "--seq-len=4"),
         ["3 processes", "a batch of 8", "--batch-size 12"],
     ),
     "`generate --beams 3 --top-k 9`": (
@@ -1229,6 +1248,10 @@ COMMANDS = {
     "the same, where measured.json is damaged": (
         lambda f: report_on_damaged(f, "[]"),
         ["measured.json", "not what a report has written", "ON=FILE"],
+    ),
+    "`report` while `train --force` replaces the run": (
+        report_on_replaced,
+        ["my-tiny was replaced", "once more"],
     ),
     "`make exercises FRESH=99`": (
         lambda f: exercises.write_exercises(["99"], folder=f),

@@ -382,6 +382,16 @@ def test_resume_finds_the_stories_of_the_run(
     assert message == f"{source}: No such file or directory"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="names are Unicode")
+def test_a_run_on_stories_of_any_name_loads(run, source, tmp_path):
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9 |\n.txt"))
+    source.rename(odd)
+    command = "train", *FEW_STEPS, "--folder", tmp_path
+    assert run(*command, "--stories", odd)[0] == 0
+    resume = "train", "--resume", "--folder", tmp_path, "--steps", 5
+    assert run(*resume)[0] == 0
+
+
 def test_resume_says_what_it_does_to_the_rate(run, source, tmp_path):
     options = "--stories", source, "--folder", tmp_path, "--warmup", 0
     assert run("train", *FEW_STEPS, *options)[0] == 0

@@ -41,14 +41,22 @@ TOKENIZER = "tokenizer.tiktoken"
 def describe_run(run):
     """Return what is not an array in a run, ready for JSON."""
     return {
-        "config": asdict(run.config),
-        "settings": asdict(run.settings),
+        "config": plain(run.config),
+        "settings": plain(run.settings),
         "step": run.step,
         "rng": run.rng.bit_generator.state,
         "log": run.log,
         "recent": run.notes.get("recent", []),
         "hashes": run.notes.get("hashes", {}),
         "stories": run.notes.get("stories", {}),
+    }
+
+
+def plain(settings):
+    """Return the fields of a dataclass, with no number of NumPy among them."""
+    return {
+        name: value.item() if isinstance(value, np.generic) else value
+        for name, value in asdict(settings).items()
     }
 
 

@@ -159,10 +159,14 @@ def check_mask(mask, shape):
         )
 
 
-def check_targets(targets, V):
-    """Raise ValueError unless there are targets and all lie in 0..V-1."""
+def check_targets(targets, V, ignore_index=-100):
+    """Raise ValueError unless there are targets and all lie in 0..V-1.
+
+    Those that are ignore_index do not count.
+    """
     if targets.dtype.kind not in "iu":
         raise ValueError(f"targets must be integers, not {targets.dtype}")
+    targets = targets[targets != ignore_index]
     if targets.size == 0:
         raise ValueError(
             "no target to score: all are ignore_index; leave one at least"
@@ -182,7 +186,7 @@ def check_batch(ids, targets, config):
             f"targets of shape {targets.shape} do not fit ids of shape "
             f"{ids.shape}; give one target for each id"
         )
-    check_targets(targets[targets != -100], config.vocab_size)
+    check_targets(targets, config.vocab_size)
 
 
 # texts and tokens
@@ -553,7 +557,7 @@ def check_about(run):
 
 def check_stories(source=None, valid_stories=1):
     """Raise ValueError unless a run can have been trained on these."""
-    check_text(source or "")
+    check_string(source or "")  # a path may hold any bytes
     check_integer("valid_stories", valid_stories)
 
 

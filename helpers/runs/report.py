@@ -27,6 +27,7 @@ from helpers.generation import generate, generate_batch
 from helpers.language_model import count_params, language_model
 from helpers.runs.checkpoints import load_run
 from helpers.runs.files import brief, fingerprint, whole_file, write_whole
+from helpers.runs.folders import inode
 from helpers.runs.plots import attention_weights, plot_attention, plot_losses
 from helpers.runs.scoring import token_nats
 from helpers.runs.speed import (
@@ -63,7 +64,7 @@ def write_report(folder, files=()):
     or if that is damaged.
     """
     run, tokenizer = load_run(folder)
-    path = folder / "measured.json"
+    began, path = inode(folder), folder / "measured.json"
     if files:
         measured = measure_all(dict.fromkeys(files), run, tokenizer)
         with contextlib.suppress(ValueError):  # nothing whole: nothing kept
@@ -75,6 +76,10 @@ def write_report(folder, files=()):
             }
     else:
         measured = read_measured(path, run)
+    if inode(folder) != began:
+        raise ValueError(
+            f"{folder} was replaced while it was measured; report once more"
+        )
     write_whole(path, json.dumps(measured, indent=1) + "\n")
     draw_figures(folder, run, tokenizer, measured)
     report = report_text(folder.name, run, measured)
