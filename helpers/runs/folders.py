@@ -80,7 +80,8 @@ def take(place):
         place.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(place)
         with contextlib.suppress(FileNotFoundError):  # another ended just now
-            place.touch()
+            if not place.exists():  # Windows touches no file that is locked
+                place.touch()
             before = inode(place)
             try:
                 lock.acquire(timeout=0)
