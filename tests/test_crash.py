@@ -823,6 +823,19 @@ def test_what_kills_leave_is_gone_with_the_next_start(tmp_path):
         assert not left.exists() and other.exists()
 
 
+def test_a_lock_of_another_is_not_removed(tmp_path):
+    """Where somebody has removed the first, and a second training began."""
+    folder, lock = tmp_path / "run", tmp_path / ".run.lock"
+    with contextlib.ExitStack() as second, folders.only_one(folder):
+        lock.unlink()
+        second.enter_context(folders.only_one(folder))
+        first = second.pop_all()
+    with first:  # the first is done, the second is not
+        assert lock.exists()
+        refuses(lambda: folders.only_one(folder).__enter__(), "another")
+    assert not lock.exists()
+
+
 def test_no_two_train_into_one_folder(tmp_path, capsys):
     write_stories(tmp_path)
     assert cli.main(command(tmp_path, "run", steps=3)) == 0

@@ -52,7 +52,7 @@ SIZES = {
 }
 LITTLE = [f"--{name}={value}" for name, value in SIZES.items()]
 TRAIN = ["train", "--name=run", *LITTLE, "--steps=2", "--stories={old}"]
-FORCE = ["train", "--name=run", *LITTLE, "--steps=2", "--stories={new}"]
+FORCE = ["train", "--name=run", *LITTLE, "--steps=1", "--stories={new}"]
 FORCE += ["--force", "--seed=1"]
 RESUME = ["train", "--name=run", "--resume", "--steps=4"]
 GENERATE = ["generate", "--run=run", "--length=2", "--seed=1"]

@@ -57,7 +57,7 @@ def only_one(folder, who="training", hint=", or choose another --name"):
     *_, place = beside(folder)
     made = [above for above in place.parents if not above.exists()]
     try:
-        lock = take(place)
+        lock, ours = take(place)
     except Timeout:
         raise ValueError(
             f"another {who} writes to {folder}; wait for its end{hint}"
@@ -67,7 +67,8 @@ def only_one(folder, who="training", hint=", or choose another --name"):
         yield
     finally:
         with contextlib.suppress(OSError):  # Windows removes it by itself
-            place.unlink()
+            if inode(place) == ours:  # or it is another's, who has removed it
+                place.unlink()
         lock.release()
         for above in made:  # if nothing has come into it
             with contextlib.suppress(OSError):
@@ -75,21 +76,25 @@ def only_one(folder, who="training", hint=", or choose another --name"):
 
 
 def take(place):
-    """Return a lock on the file place; raise Timeout if another has it."""
+    """Return a lock on the file place, and the file's inode.
+
+    Raises Timeout if another has it.
+    """
     while True:
         place.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(place)
         with contextlib.suppress(FileNotFoundError):  # another ended just now
-            place.touch()
-            before = inode(place)
+            if not place.exists():  # Windows touches no file that is locked
+                place.touch()
+            ours = inode(place)
             try:
                 lock.acquire(timeout=0)
-            except Timeout:
+            except (Timeout, FileNotFoundError):
                 raise
             except (OSError, NotImplementedError) as error:
                 raise no_locks(place, error) from None
-            if inode(place) == before:
-                return lock
+            if inode(place) == ours:
+                return lock, ours
             lock.release()  # of a file that another has removed
 
 
