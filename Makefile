@@ -11,8 +11,8 @@ no_news := {"disabledExtensions": \
     {"@jupyterlab/apputils-extension:announcements": true}}
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab panel run exercises progress test data train grammar \
-    report experiments fuzz environments bench lint format clean
+.PHONY: help setup lab panel run exercises progress test check data train \
+    grammar report experiments fuzz environments bench lint format clean
 
 help:  ## say this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-13s%s\n", $$1, $$2}' \
@@ -61,19 +61,24 @@ exercises: $(ready)  ## write the lessons to fill in (FRESH=03 once more)
 progress: $(ready)  ## run what is filled in, show how far (LESSONS="01 02")
 	@$(venv) -m helpers.checks.exercises progress $(LESSONS)
 
-# Two processes with one thread each; like `run`, always on the grammar.
 test: lint  ## check style, every cell's output, and what cells cannot show
-	@WORKBOOK_DATA=grammar HF_HUB_OFFLINE=1 \
-	    OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
-	    $(venv) -m pytest -q -rs --durations=5 -n 2 --dist loadscope \
-	    --nbval --nbval-current-env notebooks tests
+	@$(venv) -m pytest --durations=5 -n 2
+
+check: lint  ## check style, hygiene, and one proof a function, in seconds
+	@$(venv) -m pytest -m quick tests
+
+# A name may have spaces and quotes in it, or be several names: the shell sees
+# the variable itself, and a file that is called so comes first.
+files = set --; if test -e "$$$(1)"; then set -- "$$$(1)"; \
+    elif test -n "$$$(1)"; then set -- $$$(1); fi
 
 data: $(ready)  ## fetch TinyStories, or take them FROM=file
-	@$(venv) -m helpers data $(if $(FROM),--from $(FROM)) $(DATA_ARGS)
+	@$(call files,FROM); \
+	    $(venv) -m helpers data $${1:+--from "$$@"} $(DATA_ARGS)
 
 train: $(ready)  ## train a model (PRESET=small NAME=... TRAIN_ARGS=...)
-	@$(venv) -m helpers train --preset $(PRESET) \
-	    $(if $(NAME),--name "$(NAME)") $(TRAIN_ARGS)
+	@$(venv) -m helpers train --preset "$(PRESET)" \
+	    $(if $(NAME),--name "$$NAME") $(TRAIN_ARGS)
 
 grammar: $(ready)  ## train tiny on the story grammar, close to its entropy
 	@$(venv) -m helpers train --preset tiny --name my-grammar \
@@ -82,17 +87,18 @@ grammar: $(ready)  ## train tiny on the story grammar, close to its entropy
 	    --eval-every 1500 --valid-stories 100
 
 report: $(ready)  ## write a run's report (RUN=..., ON="FILE" measures it)
-	@$(venv) -m helpers report $(if $(RUN),--run "$(RUN)") \
-	    $(if $(ON),--on $(ON))
+	@$(call files,ON); \
+	    $(venv) -m helpers report $(if $(RUN),--run "$$RUN") \
+	    $${1:+--on "$$@"}
 
-experiments: $(ready)  ## run what the tables of appendices A1 and A2 lack
+experiments: $(ready)  ## make what the tables of the appendices lack
 	@$(venv) -m helpers.experiments
 	@$(venv) -m helpers.runs.digit_tables
+	@$(venv) -m helpers.runs.scale_tables
 
 fuzz: $(ready)  ## send odd input to every border, for long (FUZZ=100000)
-	@FUZZ=$(FUZZ) WORKBOOK_DATA=grammar HF_HUB_OFFLINE=1 \
-	    OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
-	    $(venv) -m pytest -q --durations=5 -n 2 --dist load tests/test_fuzz.py
+	@FUZZ=$(FUZZ) $(venv) -m pytest --durations=5 -n 2 --dist load \
+	    tests/test_fuzz.py
 
 environments: $(ready)  ## try it where it was not made (PLACES="odd-folder")
 	@$(venv) tests/environments.py $(PLACES)

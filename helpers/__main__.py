@@ -9,6 +9,9 @@ notebooks.
 import argparse
 import contextlib
 import math
+import os
+import re
+import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -21,13 +24,15 @@ from helpers.language_model import PRESETS, count_params, perplexity
 from helpers.runs import distributed
 from helpers.runs.checkpoints import (
     CHECKPOINTS,
-    TOKENIZER,
     load_run,
-    save_run,
+    replace_run,
+    write_summary,
 )
-from helpers.runs.files import brief, only_one, put_aside, write_whole
-from helpers.runs.guards import check_data, check_integer
+from helpers.runs.files import brief, whole_file
+from helpers.runs.folders import STORY_FILES, only_one, read_whole, replaced
+from helpers.runs.guards import check_data, check_integer, check_name
 from helpers.runs.loop import train_on_stories
+from helpers.runs.stops import patient_output, signals_call
 from helpers.stories import download
 from helpers.stories.grammar import is_story, story_log_prob
 from helpers.tinystories import (
@@ -39,11 +44,20 @@ from helpers.tinystories import (
     tokenize_stories,
     train_bpe,
 )
-from helpers.training import TrainSettings, bits_per_byte, start_run
+from helpers.training import (
+    TrainSettings,
+    bits_per_byte,
+    learning_rate,
+    start_run,
+)
 
 STORIES = 25_000  # from the hub, unless --stories says otherwise
+VALID_STORIES = 200  # to measure on, unless --valid-stories says otherwise
 SETTINGS = TrainSettings(batch_size=16, seq_len=256)
-RUN_FILES = [*CHECKPOINTS, TOKENIZER, "config.json", "log.csv"]
+WHY_SETTINGS = (
+    "A batch is 16 windows of 256 tokens, because most stories fit into one; "
+    "lesson 06 shows 32 of 128, as many tokens, which take less time."
+)
 SIZES = ["vocab_size", "d_model", "n_heads", "n_layers", "d_ff", "dropout"]
 NO_NETWORK = (
     "The Hugging Face hub cannot be reached, so no TinyStories: connect and "
@@ -59,6 +73,18 @@ def main(argv=None):
     """
     with contextlib.suppress(AttributeError):  # what a notebook prints to
         sys.stdout.reconfigure(errors="replace")  # not every terminal has é
+    stop_like_ctrl_c = signals_call(signal.default_int_handler)
+    with patient_output() as out, stop_like_ctrl_c:
+        code = run_command(argv)
+        out.flush()
+        if error := out.failed():
+            print(f"error: the output is lost ({error})", file=sys.stderr)
+            return 2
+        return code
+
+
+def run_command(argv):
+    """Do what main does, with output that cannot fail."""
     args = build_parser().parse_args(argv)
     if [] in vars(args).values():  # what argparse makes of --run=--
         build_parser().error("-- is no value of an option")
@@ -85,20 +111,23 @@ def one_line(error):
 def data_command(args):
     """Write data/tinystories/train.txt and valid.txt."""
     folder = args.folder / "tinystories"
-    if (folder / "train.txt").exists() and not args.force:
-        raise ValueError(
-            f"{folder} has stories already; --force replaces them"
-        )
-    if args.source:
-        stories = [s for file in args.source for s in load_stories(file)]
-        stories = stories[: args.stories]
-    elif download.hub_reachable():
-        stories = download.download_stories(args.stories or STORIES)
-    else:
-        print(NO_NETWORK)
-        return 1
-    parts = split_stories(stories, args.held_out)
-    n_bytes = write_stories(folder, *parts)
+    with only_one(folder, "`data` command", hint=""):
+        there = any((folder / name).exists() for name in STORY_FILES)
+        if there and not args.force:
+            raise ValueError(
+                f"{folder} has stories already; --force replaces them"
+            )
+        if args.source:
+            stories = [s for file in args.source for s in load_stories(file)]
+            stories = stories[: args.stories]
+        elif download.hub_reachable():
+            stories = download.download_stories(args.stories or STORIES)
+        else:
+            print(NO_NETWORK)
+            return 1
+        source = " ".join(args.source or ["the hub"])
+        parts = split(stories, source, args.held_out)
+        n_bytes = write_stories(folder, *parts)
     n_train, n_valid = map(len, parts)
     print(
         f"{folder}: {n_train:,} stories to train on, {n_valid:,} held out, "
@@ -107,30 +136,28 @@ def data_command(args):
     )
 
 
+def split(stories, source, held_out=None):
+    """Return stories to train on and stories held out, a tenth or one."""
+    if len(stories) == 1:
+        raise ValueError(
+            f"{source} holds one story; put a line {END_OF_TEXT} between "
+            "stories"
+        )
+    if held_out is None:
+        held_out = max(0.1, 1 / len(set(stories)))
+    return split_stories(stories, held_out)
+
+
 def write_stories(folder, train_stories, valid_stories):
-    """Write both files, each whole or not at all; return their size in bytes.
-
-    train.txt goes first and comes back last, so that it never stands beside
-    the valid.txt of another split.
-    """
+    """Write both files, or neither; return their size in bytes."""
     n_bytes = 0
-    parts = {"valid.txt": valid_stories, "train.txt": train_stories}
-    with put_aside([folder / "train.txt", folder / "valid.txt"]):
-        for name, stories in parts.items():
-            text = "".join(f"{story}\n{END_OF_TEXT}\n" for story in stories)
-            write_whole(folder / name, text)
-            n_bytes += len(text.encode("utf-8"))
+    with replaced(folder) as new:
+        for name, part in zip(STORY_FILES, (train_stories, valid_stories)):
+            with whole_file(new / name) as file:
+                for story in part:
+                    n_bytes += file.write(story.encode("utf-8"))
+                    n_bytes += file.write(f"\n{END_OF_TEXT}\n".encode())
     return n_bytes
-
-
-def find_stories(source, folder):
-    """Return stories to train on, stories held out, and where they are from.
-
-    source: "grammar", a file to split, or None for what open_stories finds.
-    """
-    if source is None:
-        return open_stories(folder)
-    return *split_stories(load_stories(source)), source
 
 
 # train
@@ -142,39 +169,57 @@ def train_command(args):
     team = distributed.find_team()
     if team and team.rank > 0:
         return distributed.follow(team)
-    folder = args.folder / "runs" / (args.name or f"my-{args.preset}")
-    begun = any((folder / name).exists() for name in CHECKPOINTS)
-    if begun and not (args.resume or args.force):
-        raise ValueError(
-            f"{folder} holds a run; --resume goes on with it, --force "
-            "replaces it, --name makes another"
+    name = args.name or f"my-{args.preset}"
+    check_name(name)
+    folder = args.folder / "runs" / name
+    with only_one(folder):
+        make = resume if args.resume else begin
+        run, tokenizer, stories, valid = make(args, folder)
+        print(
+            f"model: {count_params(run.params):,} parameters, "
+            f"{tokenizer.vocab_size:,} tokens; writes to {folder}"
         )
-    stories, valid, source = find_stories(args.source, args.folder)
-    valid = valid[: args.valid_stories]
+        parts = [
+            tokenize_stories(part, tokenizer) for part in (stories, valid)
+        ]
+        check_data(run, *parts)
+        distributed.check_share(team, run.settings)
+        if args.resume:
+            write_summary(folder, run)
+        else:  # save at once, so that it can be resumed
+            replace_run(folder, run, tokenizer)
+        with distributed.lead(team, folder, run, parts) as plugs:
+            train_on_stories(run, *parts, folder, tokenizer=tokenizer, **plugs)
+    report(run, tokenizer, valid)
+    if run.notes["stories"]["source"] == "grammar":
+        ask_grammar(run, tokenizer, valid)
+
+
+def find_stories(folder, source=None, valid_stories=VALID_STORIES):
+    """Return stories to train on, some to measure on, and how to find them.
+
+    source: "grammar", a file to split, or None for what open_stories finds.
+    """
+    if source is None:
+        stories, valid, name = read_whole(
+            folder / "tinystories", lambda: open_stories(folder)
+        )
+        source = "grammar" if name == "embedded grammar" else None
+    else:
+        name, source = source, source_of(source)
+        stories, valid = split(load_stories(source), name)
+    valid = valid[:valid_stories]
     print(
-        f"stories: {len(stories):,} of {source}, "
+        f"stories: {len(stories):,} of {name}, "
         f"and {len(valid):,} more to measure on"
     )
-    make = resume if args.resume else begin
-    run, tokenizer = make(args, folder, stories)
-    print(
-        f"model: {count_params(run.params):,} parameters, "
-        f"{tokenizer.vocab_size:,} tokens; writes to {folder}"
-    )
-    parts = [tokenize_stories(part, tokenizer) for part in (stories, valid)]
-    check_data(run, *parts)
-    distributed.check_share(team, run.settings)
-    with only_one(folder):
-        if not args.resume:  # save at once, so that it can be resumed
-            with put_aside(folder / name for name in RUN_FILES):
-                save_run(folder, run, tokenizer)
-        with distributed.lead(team, folder, run, parts) as plugs:
-            train_on_stories(run, *parts, folder, **plugs)
-        if not (folder / TOKENIZER).exists():  # the folder was removed
-            tokenizer.save(folder / TOKENIZER)
-    report(run, tokenizer, valid)
-    if source in ("grammar", "embedded grammar"):
-        ask_grammar(run, tokenizer, valid)
+    found = {"source": source, "valid_stories": valid_stories}
+    return stories, valid, found
+
+
+def source_of(source):
+    """Return "grammar", or the path of a file from wherever one stands."""
+    return source if source == "grammar" else os.path.abspath(source)
 
 
 def given(args, names):
@@ -183,14 +228,17 @@ def given(args, names):
     return {k: v for k, v in said if k in names and v is not None}
 
 
-def begin(args, folder, stories):
-    """Return a new run and a tokenizer made from the stories."""
+def begin(args, folder):
+    """Return a new run, a tokenizer, and stories to train and measure on."""
+    check_free(folder, args.force)
     config, settings = PRESETS[args.preset], SETTINGS
     if args.like:
         about, _ = load_run(args.folder / "runs" / args.like)
         config, settings = about.config, about.settings
     settings = replace(settings, **given(args, vars(SETTINGS)))
     config = replace(config, **given(args, SIZES))
+    asked = given(args, ["source", "valid_stories"])
+    stories, valid, found = find_stories(args.folder, **asked)
     ranks = train_bpe(END_OF_TEXT.join(stories), config.vocab_size)
     tokenizer = bpe_tokenizer(ranks)
     config = replace(
@@ -198,11 +246,29 @@ def begin(args, folder, stories):
         vocab_size=tokenizer.vocab_size,  # few stories give fewer tokens
         max_seq_len=settings.seq_len,  # no position is left untrained
     )
-    return start_run(config, settings), tokenizer
+    run = start_run(config, settings)
+    run.notes["stories"] = found
+    say_warmup(settings)
+    return run, tokenizer, stories, valid
 
 
-def resume(args, folder, stories):
-    """Return the run and the tokenizer in folder.
+def check_free(folder, force):
+    """Raise ValueError unless a new run may be made in a folder."""
+    held = set(os.listdir(folder)) - {".lock"} if folder.exists() else set()
+    if held & set(CHECKPOINTS):
+        if not force:
+            raise ValueError(
+                f"{folder} holds a run; --resume goes on with it, --force "
+                "replaces it, --name makes another"
+            )
+    elif held:
+        raise ValueError(
+            f"{folder} holds {min(held)} and no run; choose another --name"
+        )
+
+
+def resume(args, folder):
+    """Return what begin does, of the run in folder.
 
     A longer run and one that has diverged need other steps, lr or max_norm;
     raises ValueError for any other setting in the command.
@@ -220,13 +286,42 @@ def resume(args, folder, stories):
             f"{folder} was saved to generate from, without its optimizer, "
             "and cannot go on; train a new run"
         )
-    run.settings = replace(run.settings, **changed)
+    before, run.settings = run.settings, replace(run.settings, **changed)
     if run.step > run.settings.steps:
         raise ValueError(
             f"{folder} has made {run.step:,} steps already; --steps must be "
             "more"
         )
-    return run, tokenizer
+    asked = given(args, ["source", "valid_stories"])
+    asked = run.notes["stories"] | asked
+    stories, valid, run.notes["stories"] = find_stories(args.folder, **asked)
+    say_rate(run, before)
+    return run, tokenizer, stories, valid
+
+
+def say_warmup(settings):
+    """Say so if a run is over before its rate has risen."""
+    if settings.warmup >= settings.steps:
+        print(
+            f"the rate still rises when the run ends: --warmup is "
+            f"{settings.warmup:,} steps and --steps {settings.steps:,}"
+        )
+
+
+def say_rate(run, before):
+    """Say what --resume does to the rate, or that there is nothing to do."""
+    rates = [
+        learning_rate(run.step, s.lr, s.warmup, s.steps, s.decay, s.final)
+        for s in (before, run.settings)
+    ]
+    if run.step == run.settings.steps:
+        print(f"all {run.step:,} steps are done; --steps asks for more")
+    elif run.settings != before:
+        print(
+            f"goes on at step {run.step:,} with a rate of {rates[1]:.3g} in "
+            f"place of {rates[0]:.3g}, as a run of {run.settings.steps:,} "
+            f"steps and --lr {run.settings.lr:g} has it"
+        )
 
 
 def report(run, tokenizer, valid):
@@ -234,9 +329,10 @@ def report(run, tokenizer, valid):
     bits = bits_per_byte(valid, tokenizer, run.params, run.config)
     nats = bits * math.log(2) * sum(len(s.encode("utf-8")) for s in valid)
     loss = nats / (len(tokenize_stories(valid, tokenizer)) - 1)
+    guesses = f"{perplexity(loss):.2f}" if loss < 700 else "beyond e**700"
     print(
         f"after step {run.step:,}, on {len(valid):,} stories held out: loss "
-        f"{loss:.3f} nats per token, perplexity {perplexity(loss):.2f}, "
+        f"{loss:.3f} nats per token, perplexity {guesses}, "
         f"{bits:.3f} bits per byte\n"
     )
     rng = np.random.default_rng(run.settings.seed)
@@ -246,6 +342,8 @@ def report(run, tokenizer, valid):
 def tell(n, run, tokenizer, rng, **settings):
     """Return n stories of the model."""
     end, n_tokens = tokenizer.end_of_text, run.config.max_seq_len
+    if n_tokens == 1:  # there is no room for a first word
+        return [""] * n
     options = {"n_tokens": n_tokens, "rng": rng, "stop_id": end}
     model = [[end]] * n, run.params, run.config
     told = generate_batch(*model, **options, **settings)
@@ -282,7 +380,8 @@ def generate_command(args):
     if args.seed is not None:
         check_integer("seed", args.seed, 0)
     run, tokenizer = load_run(args.folder / "runs" / args.run)
-    prompt = [tokenizer.end_of_text, *tokenizer.encode(args.prompt)]
+    text = args.prompt.rstrip(" ")  # words bring the space before them
+    prompt = [tokenizer.end_of_text, *tokenizer.encode(text)]
     options = {
         "n_tokens": args.length or run.config.max_seq_len,
         "stop_id": tokenizer.end_of_text,
@@ -294,7 +393,7 @@ def generate_command(args):
         rng = np.random.default_rng(args.seed)
         settings = {"temperature": 0.8} | settings | options
         ids = stream(*model, rng=rng, **settings)
-    print(args.prompt, end="", flush=True)
+    print(text, end="", flush=True)
     for piece in decode_stream(ids, tokenizer):
         print(piece, end="", flush=True)
     print()
@@ -302,20 +401,22 @@ def generate_command(args):
 
 def decode_stream(ids, tokenizer):
     """Yield text as ids come; half a character waits for its other half."""
-    seen, shown = [], 0
+    held = []
     for i in ids:
-        seen.append(i)
-        text = tokenizer.decode(seen)
+        held.append(i)
+        text = tokenizer.decode(held)
         if not text.endswith("\ufffd"):
-            yield text[shown:]
-            shown = len(text)
-    yield tokenizer.decode(seen)[shown:]
+            yield text
+            held = []
+    yield tokenizer.decode(held)
 
 
 def evaluate_command(args):
     """Print the bits per byte of a run on the stories of a file."""
     run, tokenizer = load_run(args.folder / "runs" / args.run)
     stories = load_stories(args.on)
+    if len(stories) == 1:
+        print(f"{args.on} counts as one story: it has no line {END_OF_TEXT}")
     bits = bits_per_byte(stories, tokenizer, run.params, run.config)
     n_bytes = sum(len(story.encode("utf-8")) for story in stories)
     print(
@@ -326,6 +427,7 @@ def evaluate_command(args):
 
 def report_command(args):
     """Measure what a run can do, and write REPORT.md beside it."""
+    os.environ["MPLBACKEND"] = "Agg"  # no window for a figure
     from helpers.runs.report import write_report  # matplotlib takes a second
 
     print(write_report(args.folder / "runs" / args.run, args.on))
@@ -334,9 +436,18 @@ def report_command(args):
 # options
 
 
+class Parser(argparse.ArgumentParser):
+    """A parser that knows why a value that begins with - is not taken."""
+
+    def error(self, message):
+        if message.endswith("expected one argument"):
+            message += "; one that begins with - is written --option=-value"
+        super().error(message)
+
+
 def build_parser():
     """Return the parser of all commands."""
-    parser = argparse.ArgumentParser("python -m helpers")
+    parser = Parser("python -m helpers")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, command, add_options in (
         ("data", data_command, add_data_options),
@@ -346,11 +457,14 @@ def build_parser():
         ("report", report_command, add_report_options),
     ):
         text = command.__doc__
-        sub = commands.add_parser(name, help=text, description=text)
+        why = WHY_SETTINGS if name == "train" else None
+        sub = commands.add_parser(
+            name, help=text, description=text, epilog=why
+        )
         add_options(sub.add_argument)
         sub.add_argument(
             "--folder",
-            type=Path,
+            type=folder_of,
             default=DATA,
             help="where tinystories/ and runs/ are (default: data/)",
         )
@@ -365,6 +479,7 @@ def add_data_options(add):
         dest="source",
         metavar="FILE",
         nargs="+",
+        type=os.path.expanduser,
         help="take files, not the hub",
     )
     add(
@@ -376,9 +491,9 @@ def add_data_options(add):
     add(
         "--held-out",
         type=float,
-        default=0.1,
         metavar="X",
-        help="share of the stories that goes to valid.txt (default: 0.1)",
+        help="share of the stories that goes to valid.txt (default: 0.1, and "
+        "one at least)",
     )
     add("--force", action="store_true", help="replace what is there")
 
@@ -392,14 +507,15 @@ def add_train_options(add):
         "--stories",
         dest="source",
         metavar="FILE",
-        help='or "grammar" (default: what `make data` wrote, or the grammar)',
+        type=os.path.expanduser,
+        help='or "grammar" (default: what `make data` wrote, or the grammar; '
+        "with --resume: those of the run)",
     )
     add(
         "--valid-stories",
         type=count,
-        default=200,
         metavar="N",
-        help="how many stories to measure on (default: 200)",
+        help=f"how many stories to measure on (default: {VALID_STORIES})",
     )
     add("--resume", action="store_true", help="go on with the run")
     add("--force", action="store_true", help="replace the run")
@@ -410,13 +526,20 @@ def add_train_options(add):
         add(option, type=kind, help="default: the preset's", **unset)
     for name, default in vars(SETTINGS).items():
         option = "--" + name.replace("_", "-")
-        add(option, type=type(default), help=f"default: {default}", **unset)
+        kind = whole_number if type(default) is int else type(default)
+        add(option, type=kind, help=f"default: {default}", **unset)
 
 
 def add_generate_options(add):
     """Ask which run writes, from which prompt, and how it draws."""
-    add("--run", default=SHIPPED, help=f"default: {SHIPPED}")
-    add("--prompt", default="", help="default: none, a new story")
+    add_run(add)
+    add(
+        "--prompt",
+        default="",
+        metavar="TEXT",
+        help="default: none, a new story; spaces at its end are left out, and "
+        "one that begins with - is written --prompt=-TEXT",
+    )
     add("--temperature", type=float, help="default: 0.8")
     add("--top-k", type=count, help="keep the K most likely tokens")
     add("--top-p", type=float, help="keep the most likely mass P")
@@ -426,29 +549,62 @@ def add_generate_options(add):
     add("--beams", type=count, help="search the best text with N beams")
 
 
+def add_run(add):
+    """Ask for a run: its name, or the path of its folder."""
+    add(
+        "--run",
+        default=SHIPPED,
+        type=os.path.expanduser,
+        help=f"a name in runs/, or a folder (default: {SHIPPED})",
+    )
+
+
 def add_eval_options(add):
     """Ask which run to measure, and on what."""
-    add("--run", default=SHIPPED, help=f"default: {SHIPPED}")
-    add("--on", required=True, metavar="FILE", help="stories to measure on")
+    add_run(add)
+    add(
+        "--on",
+        required=True,
+        metavar="FILE",
+        type=os.path.expanduser,
+        help="stories to measure on",
+    )
 
 
 def add_report_options(add):
     """Ask which run to report on, and which stories to measure it on."""
-    add("--run", default=SHIPPED, help=f"default: {SHIPPED}")
+    add_run(add)
     add(
         "--on",
         nargs="+",
-        default=[],
+        default=(),
         metavar="FILE",
+        type=os.path.expanduser,
         help="measure it on these stories first",
     )
 
 
 def count(text):
     """Read an integer that is at least 1."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not an integer >= 1")
+    if not text.isdecimal() or len(text) > 18 or int(text) < 1:
+        raise argparse.ArgumentTypeError(
+            f"{brief(text, 60)!r} is not an integer >= 1"
+        )
     return int(text)
+
+
+def whole_number(text):
+    """Read an integer of at most 18 digits."""
+    if not re.fullmatch(r"[-+]?\d{1,18}", text):
+        raise argparse.ArgumentTypeError(
+            f"{brief(text, 60)!r} is not an integer of at most 18 digits"
+        )
+    return int(text)
+
+
+def folder_of(text):
+    """Read a folder; the shell leaves ~ alone in --folder=~/x."""
+    return Path(os.path.expanduser(text))
 
 
 if __name__ == "__main__":

@@ -119,6 +119,7 @@ def learning_rate(step, peak, warmup, total, decay="cosine", final=0.1):
     return peak * (final + (1.0 - final) * left)
 
 
+@checked
 def clip_grad_norm(grads, max_norm):
     """Scale all gradients so that their joint norm is at most max_norm.
 

@@ -28,7 +28,7 @@ QUIET = {
     "OPENBLAS_NUM_THREADS": "1",
     "JUPYTER_PLATFORM_DIRS": "1",
 }
-PYTEST = ["-m", "pytest", "-q", "-p", "no:cacheprovider"]
+PYTEST = ["-m", "pytest", "-n", "2", "-p", "no:cacheprovider"]
 
 
 def requirements(leave_out=()):
@@ -122,8 +122,7 @@ def with_numpy(version):
     def place(folder):
         made = install(folder, sys.executable, *requirements(), *version)
         run(made, "-c", "import numpy; print('numpy', numpy.__version__)")
-        run(made, *PYTEST, "--nbval", "--nbval-current-env", *lessons())
-        run(made, *PYTEST, *tests_without_torch())
+        run(made, *PYTEST, *lessons(), *tests_without_torch())
 
     return place
 
@@ -137,9 +136,8 @@ def odd_folder(folder):
     shutil.copytree(ROOT, root, ignore=leave)
     place = {"cwd": root, "PYTHONPATH": str(root)}
     run(sys.executable, "-c", "import helpers; print(helpers.DATA)", **place)
-    nbval = "--nbval", "--nbval-current-env"
-    run(sys.executable, *PYTEST, *nbval, *lessons(root), **place)
-    run(sys.executable, *PYTEST, *tests_without_torch(root), **place)
+    tests = tests_without_torch(root)
+    run(sys.executable, *PYTEST, *lessons(root), *tests, **place)
 
 
 def locked_home(folder):
@@ -152,8 +150,7 @@ def locked_home(folder):
     if offline:  # kernels talk over the loopback device
         up = 'ip link set lo up 2>/dev/null; exec "$@"'
         place["wrap"] = [*offline, "sh", "-c", up, "sh"]
-    nbval = "--nbval", "--nbval-current-env"
-    run(sys.executable, *PYTEST, *nbval, *lessons(), **place)
+    run(sys.executable, *PYTEST, *lessons(), **place)
     run(sys.executable, "-m", "helpers", "generate", "--seed", "1", **place)
 
 
@@ -170,7 +167,7 @@ def two_labs(folder):
             stack.callback(server.terminate)
         for port in ports:
             print(port, answer(f"http://127.0.0.1:{port}/api/status"))
-        words = [sys.executable, *PYTEST, "--nbval", "--nbval-current-env"]
+        words = [sys.executable, *PYTEST]
         words += [p for p in lessons() if p.name[:2] in ("05", "06")]
         both = [
             subprocess.Popen(words, cwd=ROOT, env=os.environ | QUIET)

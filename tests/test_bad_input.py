@@ -11,12 +11,18 @@ is without a row:
 import argparse
 import base64
 import contextlib
+import errno
 import importlib
 import inspect
+import io
 import json
 import math
+import os
 import sys
 import tempfile
+import time
+import tracemalloc
+import zipfile
 from dataclasses import is_dataclass, replace
 from pathlib import Path
 from unittest import mock
@@ -24,6 +30,7 @@ from unittest import mock
 import numpy as np
 import pytest
 from clear import HELPERS, assert_clear, from_the_system, origin, raises_of
+from filelock import FileLock
 from tiktoken_ext import openai_public
 
 from helpers import __main__ as cli
@@ -56,8 +63,11 @@ from helpers.runs import (
     distributed,
     doors,
     files,
+    folders,
     guards,
     loop,
+    memory,
+    report,
     speed,
 )
 from helpers.runs.checkpoints import CHECKPOINTS, TOKENIZER, load_run, save_run
@@ -140,8 +150,13 @@ def fill_cache():
 
 
 def with_8_gb(call, *args, **options):
-    with mock.patch.object(guards, "memory_size", lambda: 8 * 2**30):
+    with mock.patch.object(memory, "memory_size", lambda: 8 * 2**30):
         return call(*args, **options)
+
+
+def with_1_gb_free(call, *args, **options):
+    with mock.patch.object(memory, "memory_free", lambda: 2**30):
+        return with_8_gb(call, *args, **options)
 
 
 def train_on(n_tokens, n_valid, folder=None, **changes):
@@ -221,10 +236,31 @@ def write_to_a_full_disk(folder):
         bpe_tokenizer(RANKS).save(folder / TOKENIZER)
 
 
+def large_file(folder, gigabytes):
+    """Return a file that takes no room on the disk."""
+    path = text_file(folder, "")
+    os.truncate(path, gigabytes * 2**30)
+    return path
+
+
 def command(*words):
-    """Do what a command does, and let its errors out."""
-    args = cli.build_parser().parse_args([str(word) for word in words])
-    return args.command(args)
+    """Do what a command does, through main; raise the error that it says."""
+    words, caught, said = [str(word) for word in words], [], io.StringIO()
+
+    def note(error):
+        caught.append(error)
+        return one_line(error)
+
+    one_line = cli.one_line
+    with (
+        mock.patch.object(cli, "one_line", note),
+        contextlib.redirect_stderr(said),
+    ):
+        code = cli.main(words)
+    if code:
+        *_, last = said.getvalue().splitlines()
+        assert code == 2 and last == f"error: {one_line(caught[0])}"
+        raise caught[0]
 
 
 def train_here(folder, *options):
@@ -258,8 +294,63 @@ def resume_without_optimizer(folder):
 
 def train_while_it_trains(folder):
     train_here(folder)
-    with files.only_one(folder / "runs" / "my-tiny"):
+    with folders.only_one(folder / "runs" / "my-tiny"):
         resume(folder)
+
+
+def write_data_twice_at_once(folder):
+    source = text_file(folder, "<|endoftext|>".join(STORIES), "stories.txt")
+    with folders.only_one(folder / "tinystories"):
+        command("data", "--folder", folder, "--from", source)
+
+
+def train_among_other_files(folder):
+    (folder / "runs" / "mine").mkdir(parents=True)
+    text_file(folder / "runs" / "mine", "{}", "config.json")
+    train_here(folder, "--name=mine")
+
+
+def save_over_another(folder):
+    """Save where another program has saved after the run was loaded."""
+    run, _ = load_run(saved(folder))
+    save = loop.saver(folder, run, None)
+    save_run(folder, load_run(folder)[0])
+    save()
+
+
+def replace_what_cannot_move(folder):
+    """As on Windows, where another program looks into the folder."""
+    train_here(folder)
+    error = OSError(errno.EBUSY, "Device or resource busy")
+    with mock.patch.object(folders, "move", side_effect=error):
+        train_here(folder, "--force")
+
+
+def where_nothing_can_lock(folder):
+    error = OSError(errno.ENOLCK, "No locks available")
+    with (
+        mock.patch.object(FileLock, "acquire", side_effect=error),
+        folders.only_one(folder / "runs" / "run"),
+    ):
+        pass
+
+
+def report_on_replaced(folder):
+    """Measure a run, and let another take its place meanwhile."""
+    path = saved(folder / "my-tiny")
+    other = bpe_tokenizer(train_bpe("other words", 260))
+
+    def measure(*_):
+        save_run(path, start_run(a_run().config, SETTINGS), other)
+        return {}
+
+    with mock.patch.object(report, "measure_all", measure):
+        command("report", "--run", path, "--on", text_file(folder, "One."))
+
+
+def report_on_damaged(folder, text):
+    text_file(saved(folder / "my-tiny"), text, "measured.json")
+    command("report", "--run", folder / "my-tiny")
 
 
 class NoMPI:
@@ -270,13 +361,20 @@ class NoMPI:
 
 
 def found_by_mpiexec(mpi4py):
-    """Look for the other processes as if mpiexec had started two."""
+    """Train as if mpiexec had started two processes."""
     distributed.find_team.cache_clear()
     with (
         mock.patch.dict("os.environ", PMI_SIZE="2"),
         mock.patch.dict(sys.modules, mpi4py=mpi4py),
     ):
-        distributed.find_team()
+        command("train")
+
+
+def train_in_a_team(folder, *options):
+    """Train as the first of three processes."""
+    team = mock.Mock(rank=0, size=3)
+    with mock.patch.object(distributed, "find_team", lambda: team):
+        train_here(folder, *options)
 
 
 # --- checkpoints that are spoiled ---
@@ -354,6 +452,23 @@ def strip(path, arrays):
         np.savez(file, **arrays)
 
 
+def compress(path, arrays):
+    """Write a small file that becomes large when it is read."""
+    with open(path, "wb") as file:
+        np.savez_compressed(file, **arrays, zeros=np.zeros(10**6))
+
+
+def claim(path, arrays):
+    """Let the head of an array ask for more than the file has."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, array in arrays.items():
+            member = io.BytesIO()
+            np.save(member, array)
+            told = b"'shape': (99999,), }"
+            said = member.getvalue().replace(b"'shape': (12,), }   ", told)
+            archive.writestr(f"{name}.npy", said)
+
+
 NAME = "params/final_norm.bias"
 WHOLE, RUN = "not a whole checkpoint", "does not describe a run"
 FITS = "does not fit its config"
@@ -417,6 +532,18 @@ DAMAGES = {  # what was done, how, and what the sentence says
         [RUN, "lr", "nan"],
     ),
     "leave the checksum out": (strip, [WHOLE, "sha256"]),
+    "load a file that grows when it is read": (
+        compress,
+        [WHOLE, "larger than the file"],
+    ),
+    "load arrays that are shorter than they say": (
+        claim,
+        [WHOLE, "larger than it may be"],
+    ),
+    "ask for more layers than there are": (
+        edit_about(lambda a: a["config"].update(n_layers=10**9)),
+        [FITS, "456,000,000,228 numbers or more", "there are 1,111"],
+    ),
     "leave an array out": (
         edit(lambda a: a.pop(NAME)),
         [FITS, NAME, "missing", "(12,)"],
@@ -443,6 +570,9 @@ DAMAGES = {  # what was done, how, and what the sentence says
     ),
 }
 SAME_EVERYWHERE = [  # their sentences are ours to the last letter
+    "load a file that grows when it is read",
+    "load arrays that are shorter than they say",
+    "ask for more layers than there are",
     "load text that is called .npz",
     "load a file in which a byte has flipped",
     "load a file that was edited",
@@ -450,6 +580,7 @@ SAME_EVERYWHERE = [  # their sentences are ours to the last letter
     "leave an array out",
     "give an array another shape",
     "load arrays of a smaller model",
+    "write a step below 0",
 ]
 
 
@@ -584,6 +715,22 @@ TEXTS = {
         lambda _: train_bpe("some text", 300, "<|endoftext|>"),
         ["special_tokens", "tuple", "'<|endoftext|>'"],
     ),
+    "a special token that begins another": (
+        lambda _: train_bpe("some text", 300, ("<|a", "<|a|>")),
+        ["'<|a'", "'<|a|>'", "none begins another"],
+    ),
+    "a vocabulary counted by NumPy": (
+        lambda _: train_bpe("some text", np.int64(300)),
+        ["vocab_size", "NumPy", "int(np.int64(300))"],
+    ),
+    "a number of 30 digits": (
+        lambda _: train_bpe("some text", 10**30),
+        ["vocab_size", "2**63", "1000"],
+    ),
+    "a word of a million letters": (
+        lambda _: train_bpe("one " + "x" * 10**6, 300),
+        ["1,000 letters", "'xxxxxxxxx...'", "spaces or line ends"],
+    ),
     "bytes for a text": (
         lambda _: bpe_tokenizer(RANKS).encode(b"one"),
         ["string", "b'one'"],
@@ -671,6 +818,18 @@ STORY_FILES = {
         lambda f: load_stories(text_file(f, b" \n<|endoftext|>\n")),
         ["file", "no story"],
     ),
+    "a story file ten times as large as the memory": (
+        lambda f: with_8_gb(load_stories, large_file(f, 80)),
+        ["file needs 240 GB", "has 8"],
+    ),
+    "one larger than what is free of it": (
+        lambda f: with_1_gb_free(load_stories, large_file(f, 1)),
+        ["file needs 3 GB", "1 are free", "close other programs"],
+    ),
+    "a device for a story file": (
+        lambda _: load_stories(os.devnull),
+        [os.devnull, "pipe or a device", "a file first"],
+    ),
     "one story to split": (
         lambda _: split_stories(["a", "a"]),
         ["1", "valid_fraction"],
@@ -696,6 +855,10 @@ STORY_FILES = {
     "a batch of no windows": (
         lambda _: sample_batch(np.zeros(9, int), 0, 5, RNG),
         ["B", ">= 1", "0"],
+    ),
+    "a seed for a random generator": (
+        lambda _: sample_batch(np.zeros(9, int), 2, 5, rng=42),
+        ["rng", "np.random.default_rng(42)"],
     ),
     "a list for the array of tokens": (
         lambda _: sample_batch([1, 2, 3, 4], 1, 2, RNG),
@@ -748,6 +911,14 @@ TRAINING = {
     "an unknown decay, in the schedule": (
         lambda _: training.learning_rate(9, 1.0, 2, 10, decay="cos"),
         ["cosine", "linear", "'cos'"],
+    ),
+    "a warm-up of 0.1 steps, in the schedule": (
+        lambda _: training.learning_rate(0, 1.0, 0.1, 1000),
+        ["warmup", "0.1"],
+    ),
+    "clip gradients to a norm below 0": (
+        lambda _: training.clip_grad_norm({"a": np.ones(3)}, -1),
+        ["max_norm", "positive", "-1"],
     ),
     "a model larger than the machine": (
         lambda _: with_8_gb(start_run, config(d_model=12 * 10**6), SETTINGS),
@@ -998,6 +1169,42 @@ COMMANDS = {
         ["has stories already", "--force"],
     ),
     "`train` twice": (train_twice, ["holds a run", "--resume", "--force"]),
+    "`data` while it runs": (
+        write_data_twice_at_once,
+        ["another `data` command", "tinystories", "wait"],
+    ),
+    "`data` of a file without `<endoftext>`": (
+        lambda f: command(
+            *("data", "--folder", f, "--from", text_file(f, "A play.\n\nB."))
+        ),
+        ["one story", "<|endoftext|>"],
+    ),
+    "`train` on such a file": (
+        lambda f: command(
+            *("train", "--folder", f, "--stories", text_file(f, "A play."))
+        ),
+        ["one story", "<|endoftext|>"],
+    ),
+    "`train` in a folder with other files": (
+        train_among_other_files,
+        ["mine", "config.json", "no run", "another --name"],
+    ),
+    "`train --name ../project`": (
+        lambda f: train_here(f, "--name=../project"),
+        ["--name", "inside runs/", "'../project'"],
+    ),
+    "`train` where two write to one folder": (
+        save_over_another,
+        ["another program", "checkpoint.npz", "step 4 was not", "--resume"],
+    ),
+    "`train --force` while a program holds the folder": (
+        replace_what_cannot_move,
+        ["my-tiny cannot be written (Device", "what stood there stays"],
+    ),
+    "`train` on a disk without locks": (
+        where_nothing_can_lock,
+        ["cannot lock files", "No locks available", "another --folder"],
+    ),
     "`train --resume --dropout 0.2`": (
         lambda f: resume(f, "--dropout=0.2"),
         ["only --steps, --lr and --max-norm", "dropout"],
@@ -1027,9 +1234,7 @@ COMMANDS = {
         ["started 2 processes", "knows of 1", "use the mpiexec"],
     ),
     "more processes than a batch has work for": (
-        lambda _: distributed.check_share(
-            mock.Mock(size=3), settings(batch_size=8)
-        ),
+        lambda f: train_in_a_team(f, "--batch-size=8", "--seq-len=4"),
         ["3 processes", "a batch of 8", "--batch-size 12"],
     ),
     "`generate --beams 3 --top-k 9`": (
@@ -1039,6 +1244,14 @@ COMMANDS = {
     "`report` of a run that was never measured": (
         lambda f: command("report", "--run", saved(f / "my-tiny")),
         ["not been measured", "held-out", "ON=FILE"],
+    ),
+    "the same, where measured.json is damaged": (
+        lambda f: report_on_damaged(f, "[]"),
+        ["measured.json", "not what a report has written", "ON=FILE"],
+    ),
+    "`report` while `train --force` replaces the run": (
+        report_on_replaced,
+        ["my-tiny was replaced", "once more"],
     ),
     "`make exercises FRESH=99`": (
         lambda f: exercises.write_exercises(["99"], folder=f),
@@ -1153,6 +1366,7 @@ BORDERS = [
     *("attention", "embeddings", "transformer_block", "language_model"),
     *("tinystories", "training", "generation", "digit_operations"),
     *("runs/guards", "runs/doors", "runs/files", "runs/speed"),
+    *("runs/memory", "runs/folders"),
     *("runs/checkpoints", "runs/distributed", "runs/report"),
     *("stories/download", "stories/files", "__main__"),
 ]
@@ -1164,9 +1378,10 @@ def test_every_raise_has_a_row(tmp_path):
         if not needs_dev_full(name):
             (tmp_path / str(i)).mkdir()
             found.add(origin(error_of(call, tmp_path / str(i))))
-    with pytest.raises(argparse.ArgumentTypeError) as caught:
-        cli.count("many")  # argparse turns it into its own sentence
-    found.add(origin(caught.value))
+    for read in (cli.count, cli.whole_number):
+        with pytest.raises(argparse.ArgumentTypeError) as caught:
+            read("many")  # argparse turns it into its own sentence
+        found.add(origin(caught.value))
     found |= {origin(refused_by(doors, name)) for name in REFUSED}
     missing = [
         f"helpers/{module}.py:{line}"
@@ -1352,6 +1567,8 @@ def test_undamaged_checkpoint_loads(tmp_path):
         "naïve — “so”",
         "猫 and 🙂",
         "à É Í Ï Ð Ý",
+        "café",
+        "Привет, мир",
     ],
 )
 def test_mojibake_is_mended(text, tmp_path):
@@ -1371,10 +1588,119 @@ def test_mojibake_is_mended(text, tmp_path):
 
 @pytest.mark.parametrize(
     "text",
-    ["plain", "“Hi” café", "«CAFÉ»", "naïve", "Ã", "â€", "Âme â€œ“", "ÃÂ î"],
+    [
+        *("plain", "“Hi” café", "«CAFÉ»", "naïve", "Ã", "â€", "Âme â€œ“"),
+        *("ÃÂ î", "JOSÉ’s dog", "OLÉ”", "CAFÉ…", "É\xa0", "SEÑ’", "é’”"),
+    ],
 )
 def test_what_is_no_mojibake_stays(text):
     assert mend(text) == text
+
+
+# --- how much memory there is ---
+
+
+def memory_of(monkeypatch, folder, **files):
+    """Let the system say what files/with/double__underscores say."""
+    for name, text in files.items():
+        path = folder.joinpath(*name.split("__"))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.with_name(path.name.replace("_in_", ".")).write_text(text)
+    monkeypatch.setattr(memory, "PROC", folder / "proc")
+    monkeypatch.setattr(memory, "GROUPS", folder / "groups")
+    memory.memory_size.cache_clear()
+    monkeypatch.setattr(memory, "memory_size", memory.memory_size.__wrapped__)
+    return memory.memory_size(), memory.memory_free()
+
+
+GB = 2**30
+AVAILABLE = f"MemTotal: 9 kB\nMemAvailable: {3 * 2**20} kB\n"
+
+
+def test_memory_without_a_system_that_says_more(monkeypatch, tmp_path):
+    whole, free = memory_of(monkeypatch, tmp_path)
+    assert 0 < whole <= free == memory.NO_LIMIT
+
+
+def test_memory_of_a_container(monkeypatch, tmp_path):
+    """The limit may be that of a group above; files can be given back."""
+    whole, free = memory_of(
+        monkeypatch,
+        tmp_path,
+        proc__meminfo=AVAILABLE,
+        proc__self__cgroup="1:cpu:/x\n0::/a/b\n",
+        groups__a__memory_in_max=f"{GB}\n",
+        groups__a__memory_in_current=f"{GB // 2}\n",
+        groups__a__memory_in_stat=f"anon 5\ninactive_file {GB // 4}\n",
+        groups__a__b__memory_in_max="max\n",
+    )
+    assert (whole, free) == (GB, 3 * GB // 4)
+
+
+def test_memory_of_an_older_container(monkeypatch, tmp_path):
+    (tmp_path / "groups" / "memory").mkdir(parents=True)
+    group = tmp_path / "groups" / "memory"
+    (group / "memory.limit_in_bytes").write_text(f"{2 * GB}\n")
+    (group / "memory.usage_in_bytes").write_text(f"{3 * GB}\n")
+    whole, free = memory_of(
+        monkeypatch,
+        tmp_path,
+        proc__meminfo=AVAILABLE,
+        proc__self__cgroup="5:memory:/out/of/sight\n",
+    )
+    assert (whole, free) == (2 * GB, 0)
+
+
+def test_needs_and_memory_are_never_the_same_number(monkeypatch):
+    monkeypatch.setattr(memory, "memory_size", lambda: 24 * GB - 5)
+    with pytest.raises(ValueError, match="24 GB .* the machine has 23.9;"):
+        memory.check_room("this", 24 * GB - 4)
+    memory.check_room("this", 2**27)
+
+
+# --- texts that take long ---
+
+
+def seconds(call, *args):
+    began = time.perf_counter()
+    with contextlib.suppress(ValueError):
+        call(*args)
+    return time.perf_counter() - began
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        (" " * 99_999 + "a") * 10,
+        "a" * 2_000_000,
+        ("x" * 1000 + " ") * 2000,
+        "\ufffd" * 1_000_000,
+        "\n \t" * 500_000,
+        "é" * 1_000_000,
+    ],
+    ids=["spaces", "a word", "long words", "odd signs", "lines", "accents"],
+)
+def test_a_text_of_megabytes_takes_seconds(text):
+    """To look at, to encode, and to say no to."""
+    assert seconds(guards.check_text, text) < 3
+    assert seconds(guards.check_words, text) < 3
+    assert seconds(bpe_tokenizer(RANKS).encode, text) < 5
+    assert seconds(mend, text) < 3
+
+
+def test_a_small_file_asks_for_no_memory(tmp_path):
+    """However large the run is that it says it holds."""
+    path = tmp_path / "model.npz"
+    change = {"d_model": 12 * 2**14, "d_ff": 2**16, "vocab_size": 2**14}
+    for name, value in change.items():
+        edit_about(lambda a, n=name, v=value: a["config"].update({n: v}))(
+            path, write_checkpoint(path)
+        )
+        tracemalloc.start()
+        error = error_of(lambda _: checkpoints.read_checkpoint(path), None)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert FITS in str(error) and peak < 2**21
 
 
 # --- saves that fail half-way ---

@@ -1,6 +1,6 @@
-"""Use the panel of lesson 07 as a reader does: in a browser, by hand.
+"""Use the panel of lesson 07, and a lesson to fill in, as a reader does.
 
-A JupyterLab on this machine, a copy of the lesson, and Chromium. Without
+A JupyterLab on this machine, copies of the lessons, and Chromium. Without
 Chromium the tests are skipped; where CI is set they fail instead.
 `--screenshots DIR` keeps the pictures they take.
 """
@@ -25,6 +25,8 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell
 from playwright.sync_api import expect, sync_playwright
+
+from helpers.checks import exercises
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 PATIENCE = 180  # seconds; a busy machine is no failure
@@ -183,21 +185,28 @@ def end(process):
             process.wait(10)
 
 
-@pytest.fixture(scope="module")
-def page(browser, tmp_path_factory):
-    """Open lesson 07 in JupyterLab and run all of its cells."""
-    folder = tmp_path_factory.mktemp("lab")
+@contextlib.contextmanager
+def open_lab(browser, folder, place, name):
+    """Open a notebook of a place in a folder in JupyterLab; yield the page."""
     keep_settings(folder, "apputils-extension/notification", NO_NEWS)
     keep_settings(folder, "notebook-extension/tracker", ALL_CELLS)
-    copy_lesson(folder / "notebooks")
-    lab = server(folder, "jupyterlab", "--allow-root", "notebooks")
+    lab = server(folder, "jupyterlab", "--allow-root", place)
     with lab as (address, token), browser.new_page(viewport=WINDOW) as page:
         page.set_default_timeout(1000 * PATIENCE)
         page.hosts, page.dialogs = set(), []
         page.on("request", lambda r: page.hosts.add(urlsplit(r.url).netloc))
         page.on("dialog", lambda d: (page.dialogs.append(d), d.dismiss()))
-        page.goto(f"{address}/lab/tree/{LESSON}?token={token}")
+        page.goto(f"{address}/lab/tree/{name}?token={token}")
         page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
+        yield page
+
+
+@pytest.fixture(scope="module")
+def page(browser, tmp_path_factory):
+    """Open lesson 07 in JupyterLab and run all of its cells."""
+    folder = tmp_path_factory.mktemp("lab")
+    copy_lesson(folder / "notebooks")
+    with open_lab(browser, folder, "notebooks", LESSON) as page:
         menu(page, "Run", "Run All Cells")
         slower = page.locator(".jp-CodeCell").filter(has_text="slow_token")
         number = slower.locator(".jp-InputPrompt")
@@ -318,6 +327,19 @@ def keep(request, tmp_path):
     def keep(panel, name):
         panel.page.mouse.move(0, 0)
         panel.box.screenshot(path=folder / f"{name}.png")
+
+    return keep
+
+
+@pytest.fixture
+def keep_page(request, tmp_path):
+    """Return a function that keeps a picture of a cell and what is near."""
+    folder = Path(request.config.getoption("screenshots") or tmp_path)
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def keep(page, cell, name):
+        cell.scroll_into_view_if_needed()
+        page.screenshot(path=folder / f"{name}.png")
 
     return keep
 
@@ -473,6 +495,7 @@ def test_two_settings_side_by_side(panel, keep):
         panel.slider(name)[0].press("ArrowLeft")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("theme", ["Dark", "Light"])
 def test_readable(panel, keep, theme):
     menu(panel.page, "Settings", "Theme", f"JupyterLab {theme}")
@@ -524,6 +547,7 @@ def test_a_reader_of_the_screen_hears_the_end_alone(panel):
     expect(panel.status).to_have_attribute("aria-live", "polite")
 
 
+@pytest.mark.slow
 def test_a_press_while_a_cell_runs_is_answered(page, panel):
     cell = page.locator(".jp-CodeCell").last
     cell.locator(".cm-content").fill("import time; time.sleep(8); print(8)")
@@ -557,6 +581,7 @@ def end_of_kernels(log, n):
         time.sleep(0.2)
 
 
+@pytest.mark.slow
 def test_the_page_of_its_own(browser, tmp_path, keep):
     with panel_page(tmp_path) as (address, log):
         page = browser.new_page(viewport=WINDOW)
@@ -592,3 +617,99 @@ def test_only_this_machine_can_open_the_page(tmp_path):
             urllib.request.urlopen(request)
         assert "Only this machine can open the page" in log.read_text()
         assert kernels(log) == (0, 0)
+
+
+# a lesson to fill in
+
+RIGHT = """def softmax(x):
+    weights = np.exp(x - x.max(axis=-1, keepdims=True))
+    weights /= weights.sum(axis=-1, keepdims=True)
+    return weights, weights
+
+
+check(softmax)"""
+TRIES = {  # what a learner writes, and what is then shown
+    "axis": (
+        RIGHT.replace(".sum(axis=-1, keepdims=True)", ".sum()"),
+        "softmax with rows of 6: out is wrong by 0.97 of its size",
+    ),
+    "crash": (
+        RIGHT.replace(".sum(axis=-1, keepdims=True)", ".sum(axis=-1)"),
+        "softmax with rows of 6 raises ValueError: operands could not be "
+        "broadcast together with shapes",
+    ),
+    "cache": (
+        RIGHT.replace("return weights, weights", "return weights"),
+        "softmax with rows of 6: out has no cache: return out, cache",
+    ),
+    "right": (RIGHT, "softmax: right in 6 cases: rows of 6, a single row,"),
+}
+TOO_WIDE = "e => e.scrollWidth - e.clientWidth"  # 0 where lines are broken
+
+
+@pytest.fixture(scope="module")
+def copy(browser, tmp_path_factory):
+    """Open a copy of lesson 01 in JupyterLab and run its set-up."""
+    folder = tmp_path_factory.mktemp("copy")
+    name = "01_causal_mask.ipynb"
+    notebook = exercises.to_exercise(NOTEBOOKS / name, "../notebooks")
+    (folder / "exercises").mkdir()
+    nbformat.write(notebook, folder / "exercises" / name)
+    with open_lab(browser, folder, "exercises", name) as page:
+        set_up = page.locator(".jp-CodeCell").nth(1)
+        set_up.locator(".cm-content").click()
+        page.keyboard.press("Control+Enter")
+        shows(set_up.locator(".jp-InputPrompt"), re.compile(r"\[\d+\]:"))
+        yield page
+
+
+def run_cell(page, cell, source=None):
+    """Run a cell as a learner does; return what it shows then."""
+    prompt = cell.locator(".jp-InputPrompt").first
+    content = cell.locator(".cm-content")
+    content.fill(source) if source else content.click()
+    before = prompt.inner_text()
+    page.keyboard.press("Control+Enter")
+    page.wait_for_function(
+        "([e, old]) => /\\[\\d+\\]/.test(e.innerText) && e.innerText != old",
+        arg=[prompt.element_handle(), before],
+    )
+    return cell.locator(".jp-OutputArea-output")
+
+
+def test_a_blank_filled_in_wrongly_and_rightly(copy, keep_page):
+    blank = copy.locator(".jp-CodeCell").filter(has_text="def softmax(x)")
+    handle = blank.first.element_handle()
+    place = copy.locator(".jp-CodeCell").evaluate_all(
+        "(all, one) => all.indexOf(one)", handle
+    )
+    cell = copy.locator(".jp-CodeCell").nth(place)
+    output = run_cell(copy, cell)
+    expect(output).to_have_text(re.compile(r"^not yet: write softmax: "))
+    for name, (source, sentence) in TRIES.items():
+        output = run_cell(copy, cell, source)
+        expect(output).to_have_count(1)
+        lines = output.inner_text().splitlines()
+        assert name == "right" or max(map(len, lines)) <= 79
+        text = " ".join(" ".join(lines).split())
+        assert text.startswith(sentence), text
+        assert "Traceback" not in text and len(text) < 400
+        assert output.locator("pre").evaluate(TOO_WIDE) <= 0
+        keep_page(copy, cell, f"verdict-{name}")
+
+
+def test_the_first_cell_shows_it_at_once(copy, keep_page):
+    mask = copy.locator(".jp-CodeCell").filter(has_text="def mask_scores(")
+    wrong = "def mask_scores(scores, mask):\n    return scores"
+    run_cell(copy, mask.last, f"{wrong}\n\n\ncheck(mask_scores)")
+    cell = copy.locator(".jp-CodeCell").first
+    output = run_cell(copy, cell)
+    for row in (
+        r"01_causal_mask: as this kernel has it",
+        r"softmax +right",
+        r"mask_scores +wrong",
+        r"1 of 16 right, 1 wrong, 14 not defined",
+        r"mask_scores with a mask for each score: result is wrong",
+    ):
+        expect(output).to_contain_text(re.compile(row))
+    keep_page(copy, cell, "verdict-table")

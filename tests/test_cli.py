@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -25,6 +26,7 @@ from helpers.tinystories import (
     train_bpe,
 )
 
+MAKEFILE = Path(__file__).parent.parent / "Makefile"
 STORIES = tell_stories(60)
 SMALL = {
     "vocab-size": 300,
@@ -135,6 +137,86 @@ def test_data_that_finds_no_room_keeps_what_is_there(
     }
 
 
+def test_data_leaves_other_files_alone(run, source, tmp_path):
+    made = tmp_path / "tinystories"
+    made.mkdir()
+    (made / "notes.txt").write_text("mine")
+    command = "data", "--from", source, "--folder", tmp_path
+    assert run(*command)[0] == 0
+    assert run(*command, "--force", "--stories", 20)[0] == 0
+    assert (made / "notes.txt").read_text() == "mine"
+    assert sorted(os.listdir(made)) == ["notes.txt", "train.txt", "valid.txt"]
+    (made / "train.txt").unlink()  # then whose is the other?
+    assert "has stories already" in error_of(run(*command))
+
+
+@pytest.mark.parametrize("command", ["data", "train"])
+def test_five_stories_are_enough(command, run, tmp_path):
+    path = tmp_path / "source.txt"
+    path.write_text(END_OF_TEXT.join(STORIES[:5]), encoding="utf-8")
+    option = {"data": "--from", "train": "--stories"}[command]
+    few = FEW_STEPS if command == "train" else []
+    code, out, _ = run(command, *few, option, path, "--folder", tmp_path)
+    assert code == 0 and ("4 stories" in out or "4 of" in out)
+
+
+def test_what_cannot_be_seen_is_no_story(run, tmp_path):
+    """Nor does it tell two stories apart: files are joined, BOM and all."""
+    path = tmp_path / "source.txt"
+    ends = f"\r\n{END_OF_TEXT}\r\n"
+    joined = [
+        "\ufeffOne.\r\nTwo.",
+        "\ufeff",
+        "\u200b\n",
+        "Three.",
+        "One.\nTwo.",
+    ]
+    path.write_bytes(ends.join(joined).encode())
+    assert load_stories(path) == ["One.\nTwo.", "Three.", "One.\nTwo."]
+    code, out, _ = run("data", "--from", path, "--folder", tmp_path)
+    assert code == 0 and "1 repeated" in out
+
+
+def test_stories_longer_than_a_piece_of_a_file(tmp_path):
+    """Whose ends lie across the pieces in which a file is read."""
+    stories = ["é" * (2**19 - n) for n in range(14)] + ["z" * 5_000_000, "a"]
+    path = tmp_path / "source.txt"
+    path.write_text(END_OF_TEXT.join(stories), encoding="utf-8")
+    assert load_stories(path) == stories
+    path.write_bytes(path.read_bytes() + b"\xe9 ")
+    size = path.stat().st_size
+    with pytest.raises(ValueError, match=rf"\(byte {size - 2}\)"):
+        load_stories(path)
+
+
+MEMORY = """
+import resource, sys
+from helpers import __main__ as cli
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+assert cli.main(sys.argv[1:]) == 0
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux counts in kB")
+@pytest.mark.parametrize("sign", ["", " “Hi”", " 🙂"])
+def test_data_takes_five_times_the_file_in_memory(sign, tmp_path):
+    path, n_bytes = tmp_path / "source.txt", 0
+    with open(path, "wb") as file:
+        for i in range(25_000):
+            story = f"{i} {STORIES[i % 60]}{sign}\n{END_OF_TEXT}\n"
+            n_bytes += file.write(story.encode("utf-8"))
+    command = "data", "--from", str(path), "--folder", str(tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-c", MEMORY, *command],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert n_bytes > 1e7
+    assert 1024 * int(done.stdout.splitlines()[-1]) < 5 * n_bytes
+
+
 def test_data_without_network_says_so(run, tmp_path):
     code, out, _ = run("data", "--folder", tmp_path)
     assert (code, out) == (1, cli.NO_NETWORK + "\n")
@@ -188,9 +270,38 @@ def test_failed_download_is_one_oserror(tmp_path):
         download.download_stories(1, str(tmp_path / "none.txt"))
 
 
+PROXIES = [
+    name
+    for kind in ("http", "https", "all", "no")
+    for name in (f"{kind}_proxy", f"{kind}_proxy".upper())
+]
+
+
+@pytest.mark.parametrize(
+    "variable, form, found",
+    [
+        ("https_proxy", "http://{}", True),
+        ("https_proxy", "{}", True),
+        ("HTTPS_PROXY", "{}/", True),
+        ("all_proxy", "http://{}", True),
+        ("https_proxy", "nonsense:port", False),
+    ],
+)
+def test_hub_is_looked_for_behind_a_proxy(variable, form, found, monkeypatch):
+    monkeypatch.undo()  # the true hub_reachable
+    for name in ("HF_HUB_OFFLINE", "HF_ENDPOINT", *PROXIES):
+        monkeypatch.delenv(name, raising=False)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        place = f"127.0.0.1:{server.getsockname()[1]}"
+        monkeypatch.setenv(variable, form.format(place))
+        assert download.hub_reachable() == found
+        monkeypatch.setenv("no_proxy", "huggingface.co")
+        assert download.gate() == ("huggingface.co", 443)
+
+
 def test_hub_is_looked_for(monkeypatch):
     monkeypatch.undo()  # the true hub_reachable
-    for name in ("HF_HUB_OFFLINE", "https_proxy", "HTTPS_PROXY"):
+    for name in ("HF_HUB_OFFLINE", *PROXIES):
         monkeypatch.delenv(name, raising=False)
     with socket.create_server(("127.0.0.1", 0)) as server:
         place = f"http://127.0.0.1:{server.getsockname()[1]}"
@@ -212,9 +323,9 @@ def test_train_writes_a_run(folder):
         "checkpoint-before.npz",
         "config.json",
         "log.csv",
-        ".lock",
         "tokenizer.tiktoken",
     }
+    assert os.listdir(path.parent) == ["my-tiny"]
     run, tokenizer = load_run(path)
     assert [row["step"] for row in run.log] == [2, 4]
     assert tokenizer.vocab_size == run.config.vocab_size == 300
@@ -251,6 +362,70 @@ def test_resume_ends_where_one_go_does(run, source, tmp_path, monkeypatch):
     )
     weight = [r.params["token_embedding"]["weight"] for r in (whole, parts)]
     np.testing.assert_array_equal(*weight)
+
+
+def test_resume_finds_the_stories_of_the_run(
+    run, source, tmp_path, monkeypatch
+):
+    """From any folder; they need not be named again."""
+    monkeypatch.chdir(tmp_path)
+    command = "train", *FEW_STEPS, "--folder", tmp_path, "--stories"
+    assert run(*command, "source.txt", "--name", "mine")[0] == 0
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    resume = "train", "--resume", "--name", "mine", "--folder", tmp_path
+    code, out, _ = run(*resume, "--steps", 6)
+    assert code == 0 and "after step 6, on 3 stories held out" in out
+    assert f"of {source}, and 3 more" in out
+    source.unlink()
+    message = error_of(run(*resume, "--steps", 8))
+    assert message == f"{source}: No such file or directory"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are Unicode")
+def test_a_run_on_stories_of_any_name_loads(run, source, tmp_path):
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9 |\n.txt"))
+    source.rename(odd)
+    command = "train", *FEW_STEPS, "--folder", tmp_path
+    assert run(*command, "--stories", odd)[0] == 0
+    resume = "train", "--resume", "--folder", tmp_path, "--steps", 5
+    assert run(*resume)[0] == 0
+
+
+def test_resume_says_what_it_does_to_the_rate(run, source, tmp_path):
+    options = "--stories", source, "--folder", tmp_path, "--warmup", 0
+    assert run("train", *FEW_STEPS, *options)[0] == 0
+    resume = "train", "--resume", "--folder", tmp_path
+    code, out, _ = run(*resume)
+    assert code == 0 and "all 4 steps are done; --steps asks for more" in out
+    code, out, _ = run(*resume, "--steps", 8)
+    assert code == 0
+    assert "goes on at step 4 with a rate of 0.0011 in place of 0.0002" in out
+
+
+def test_a_run_that_ends_before_its_rate_has_risen_says_so(
+    run, source, tmp_path
+):
+    options = "--stories", source, "--folder", tmp_path
+    out = run("train", *FEW_STEPS, *options)[1]
+    assert "still rises when the run ends: --warmup is 50 steps" in out
+    options += "--force", "--warmup", 3
+    assert "still rises" not in run("train", *FEW_STEPS, *options)[1]
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_a_loss_beyond_any_perplexity(run, source, tmp_path, monkeypatch):
+    monkeypatch.setattr(cli, "bits_per_byte", lambda *_: 1e4)
+    options = "--stories", source, "--folder", tmp_path
+    code, out, _ = run("train", *FEW_STEPS, *options)
+    assert code == 0 and "perplexity beyond e**700" in out
+
+
+def test_a_reach_of_one_token(run, source, tmp_path):
+    """Which leaves no room to tell a story."""
+    options = "--stories", source, "--folder", tmp_path, "--seq-len", 1
+    code, out, _ = run("train", *FEW_STEPS, *options)
+    assert code == 0 and "bits per byte" in out
 
 
 def test_resume_takes_a_lower_rate(run, source, tmp_path):
@@ -360,6 +535,50 @@ def test_generate_by_beam_search(run, folder):
     assert "draws nothing" in error_of(run(*command, "--top-k", 5))
 
 
+def test_a_space_at_the_end_of_a_prompt_is_left_out(run, folder):
+    """Tokens bring the space before them; a second one spoils the text."""
+    command = "generate", "--folder", folder, "--run", "my-tiny", "--seed", 1
+    plain = run(*command, "--prompt", "Tom and")[1]
+    assert run(*command, "--prompt", "Tom and  ")[1] == plain
+
+
+def test_a_prompt_that_begins_with_a_hyphen(run, folder, capsys):
+    command = "generate", "--folder", folder, "--run", "my-tiny"
+    assert run(*command, "--prompt=-Hello")[1].startswith("-Hello")
+    with pytest.raises(SystemExit):
+        cli.main([*map(str, command), "--prompt", "-Hello"])
+    said = capsys.readouterr().err
+    assert "one that begins with - is written --option=-value" in said
+
+
+@pytest.mark.skipif(os.name != "posix", reason="said in the shell of Unix")
+@pytest.mark.parametrize("command", ["--help", "generate --help", "generate"])
+def test_a_reader_that_leaves_is_no_error(command, folder):
+    options = f"--folder {folder} --run my-tiny" if " " not in command else ""
+    options = "" if "--help" in command else options
+    line = f"{sys.executable} -m helpers {command} {options} | head -c 1"
+    shell = shutil.which("bash")
+    done = subprocess.run(
+        [shell, "-c", f"{line}; exit ${{PIPESTATUS[0]}}"], capture_output=True
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only on Linux")
+def test_output_that_finds_no_room_is_an_error(folder):
+    words = [sys.executable, "-m", "helpers", "generate", "--run", "my-tiny"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [*words, "--folder", folder],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: the output is lost ([Errno 28]")
+    assert done.stderr.count("\n") == 1
+
+
 def test_generate_takes_a_path(run, folder, tmp_path):
     path = folder / "runs" / "my-tiny"
     assert run("generate", "--run", path, "--folder", tmp_path)[0] == 0
@@ -410,15 +629,85 @@ def test_eval_refuses(run, folder, tmp_path):
     assert "holds no story" in error_of(run(*command, empty))
 
 
+def test_eval_says_so_if_a_file_is_one_story(run, folder, tmp_path):
+    play = tmp_path / "play.txt"
+    play.write_text("ANN. Where is Tom?\n\nBEN. In the park.\n")
+    command = "eval", "--folder", folder, "--run", "my-tiny", "--on", play
+    code, out, _ = run(*command)
+    assert code == 0 and f"{play} counts as one story" in out
+
+
 # the command line itself
 
 
-@pytest.mark.parametrize("command", ["data", "train", "generate", "eval"])
+def test_a_home_folder_in_an_option(run, source, tmp_path, monkeypatch):
+    """The shell leaves ~ alone in --folder=~/x."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    assert run("data", "--from=~/source.txt", "--folder=~/x")[0] == 0
+    assert (tmp_path / "x" / "tinystories" / "train.txt").exists()
+
+
+def test_numbers_of_400_digits(run, source, tmp_path, capsys, monkeypatch):
+    nines, base = "9" * 400, ["train", "--folder", str(tmp_path)]
+    for option in ("--steps", "--warmup", "--d-model", "--valid-stories"):
+        with pytest.raises(SystemExit):
+            cli.main([*base, option, nines])
+        said = capsys.readouterr().err.splitlines()[-1]
+        assert "is not an integer" in said and len(said) < 200
+    command = *base, *FEW_STEPS, "--stories", source, "--steps", "9" * 18
+    monkeypatch.setattr(cli, "train_on_stories", lambda *_, **__: None)
+    assert run(*command)[0] == 0
+
+
+FAKE = """#!/bin/sh
+for word; do printf '[%s]' "$word"; done
+"""
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="there is no make")
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        ("data", "[data]"),
+        ("data FROM=my_stories.txt", "[data][--from][my stories.txt]"),
+        ("data FROM=it's.txt", "[data][--from][it's.txt]"),
+        ("data FROM=a_b", "[data][--from][a][b]"),
+        ("data FROM=none", "[data][--from][none]"),
+        ("report", "[report]"),
+        ("report RUN=it's", "[report][--run][it's]"),
+        ("report ON=my_stories.txt", "[report][--on][my stories.txt]"),
+        ("train NAME=a_b", "[train][--preset][tiny][--name][a b]"),
+    ],
+)
+def test_make_hands_names_on_as_they_are(words, said, tmp_path):
+    for name in ("my stories.txt", "it's.txt", "a", "b"):
+        (tmp_path / name).touch()
+    for name in ("pyproject.toml", "constraints.txt"):
+        (tmp_path / name).touch()
+    shutil.copy(MAKEFILE, tmp_path)
+    python = tmp_path / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text(FAKE)
+    python.chmod(0o755)
+    (tmp_path / ".venv" / "ready").touch()
+    words = [word.replace("_", " ") for word in words.split()]
+    done = subprocess.run(
+        ["make", *words], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.stdout == f"[-m][helpers]{said}", done.stderr
+
+
+@pytest.mark.parametrize(
+    "command", ["data", "train", "generate", "eval", "report"]
+)
 def test_help(command, capsys):
     with pytest.raises(SystemExit) as stop:
         cli.main([command, "--help"])
     assert stop.value.code == 0
-    assert "--folder" in capsys.readouterr().out
+    said = " ".join(capsys.readouterr().out.split())
+    assert "--folder" in said
+    assert (command == "train") == ("lesson 06 shows 32 of 128" in said)
 
 
 @pytest.mark.parametrize("number", ["0", "-3", "many", "1.5"])

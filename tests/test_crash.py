@@ -32,7 +32,7 @@ from tqdm.auto import tqdm
 from helpers import DATA, SHIPPED
 from helpers import __main__ as cli
 from helpers.language_model import ModelConfig
-from helpers.runs import checkpoints, files, loop
+from helpers.runs import checkpoints, files, folders, loop
 from helpers.runs.checkpoints import CHECKPOINTS, load_run
 from helpers.runs.files import (
     fingerprint,
@@ -116,9 +116,9 @@ def straight_states(folder, **changes):
         states[run.step] = state(run)
 
     save = checkpoints.save_run
-    loop.save_run = cli.save_run = save_and_note
+    loop.save_run = checkpoints.save_run = save_and_note
     assert cli.main(command(folder, "straight", **changes)) == 0
-    loop.save_run = cli.save_run = save
+    loop.save_run = checkpoints.save_run = save
     return states
 
 
@@ -159,7 +159,7 @@ def train_slowly(words, pipe, rng):
         os.write(pipe, f"{run.step} ".encode())
 
     os.fsync, os.replace = pause, replace_slowly
-    loop.save_run = cli.save_run = save_and_tell
+    loop.save_run = save_and_tell
     return cli.main(words)
 
 
@@ -262,6 +262,7 @@ def in_a_process_of_its_own(*words):
 
 
 @needs_fork
+@pytest.mark.slow
 def test_fifty_kills_at_random_lose_nothing():
     counts = in_a_process_of_its_own("random", "50", "7")
     assert counts["kills"] == counts["exact"] == 50 and counts["lost"] == 0
@@ -269,6 +270,7 @@ def test_fifty_kills_at_random_lose_nothing():
 
 
 @needs_fork
+@pytest.mark.slow
 def test_a_kill_before_any_call_loses_nothing():
     counts = in_a_process_of_its_own("every")
     assert counts["kills"] == counts["exact"] >= 30 and counts["lost"] == 0
@@ -287,28 +289,104 @@ VALID = TOKENS[:50]
 TOKENIZER = bpe_tokenizer(train_bpe(" ".join(tell_stories(20)), 300))
 
 
-def test_ctrl_c_saves_what_there_is(tmp_path):
-    """As a person presses it, in a terminal, far from the next row."""
-    write_stories(tmp_path)
-    far = {"steps": 10**6, "eval-every": 10**6}
-    words = command(tmp_path, "run", **far)
-    child = subprocess.Popen(
-        [sys.executable, "-u", "-m", "helpers", *words],
+def training(folder, *shell, **changes):
+    """Start to train, as a person does in a terminal."""
+    write_stories(folder)
+    words = command(folder, "run", **changes)
+    return subprocess.Popen(
+        [*shell, sys.executable, "-u", "-m", "helpers", *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
     )
+
+
+def heard(child, word="loss="):
+    """Return what a child says until a word: the first step is done."""
     said = ""
-    while "loss=" not in said:  # the first step is done
+    while word not in said:
         assert (piece := child.stdout.read(1)), said
         said += piece
-    child.send_signal(getattr(signal, "CTRL_BREAK_EVENT", signal.SIGINT))
+    return said
+
+
+FAR = {"steps": 10**6, "eval-every": 10**6}  # the next row
+STOPS = [getattr(signal, "CTRL_BREAK_EVENT", signal.SIGINT)]
+if os.name == "posix":  # what kill sends, and a terminal that is closed
+    STOPS += [signal.SIGTERM, signal.SIGHUP]
+
+
+@pytest.mark.parametrize("number", STOPS)
+def test_ctrl_c_and_the_like_save_what_there_is(number, tmp_path):
+    child = training(tmp_path, **FAR)
+    said = heard(child)
+    child.send_signal(number)
     said += child.communicate(timeout=60)[0]
     run, _ = load_run(tmp_path / "runs" / "run")
     assert child.returncode == 0 and run.step > 0
     assert f"stopped after step {run.step}" in said
     assert len(run.notes["recent"]) == run.step and not run.log
+
+
+def test_ctrl_c_reaches_a_training_whose_output_nobody_reads(tmp_path):
+    """As in `train 2>&1 | tee log`, where Ctrl-C ends tee first."""
+    child = training(tmp_path, **FAR)
+    heard(child)
+    child.stdout.close()
+    time.sleep(0.3)  # the bar is drawn some times more, for nobody
+    child.send_signal(STOPS[0])
+    assert child.wait(60) == 0
+    assert load_run(tmp_path / "runs" / "run")[0].step > 0
+
+
+@pytest.mark.skipif(os.name != "posix", reason="said in the shell of Unix")
+@pytest.mark.parametrize(
+    "where, code",
+    [
+        ("2>&-", 0),
+        (">&- 2>&-", 0),
+        ("2>/dev/full", 0),
+        (">/dev/full", 2),
+        (">/dev/full 2>&1", 2),
+        ("| true", 0),
+        ("2>&1 | head -c 60 >/dev/null", 0),
+    ],
+)
+def test_no_output_ends_a_training(where, code, tmp_path):
+    if "full" in where and not Path("/dev/full").exists():
+        pytest.skip("only Linux has a disk that is always full")
+    pipe = "" if "|" not in where else "; exit ${PIPESTATUS[0]}"
+    shell = shutil.which("bash"), "-c", f'"$0" "$@" {where} {pipe}'
+    child = training(tmp_path, *shell, steps=30)
+    said = child.communicate(timeout=60)[0]
+    assert load_run(tmp_path / "runs" / "run")[0].step == 30
+    assert child.returncode == code and "Traceback" not in said
+    assert "BrokenPipe" not in said
+    if code and "2>" not in where:
+        assert "error: the output is lost ([Errno 28] No space left" in said
+
+
+def test_a_log_that_is_open_elsewhere_stops_nothing(
+    tmp_path, monkeypatch, capsys
+):
+    """A spreadsheet on Windows lets no other program replace its file."""
+    replaced = os.replace
+
+    def replace_others(old, new):
+        if Path(new).name == "log.csv":
+            raise OSError(32, "The file is used by another process")
+        replaced(old, new)
+
+    monkeypatch.setattr(os, "replace", replace_others)
+    saved_run(tmp_path)
+    assert load_run(tmp_path)[0].step == 6
+    said = capsys.readouterr().err
+    assert "log.csv cannot be written (The file is used" in said
+    assert "; the run itself is saved" in said
+    monkeypatch.undo()
+    checkpoints.write_summary(tmp_path, load_run(tmp_path)[0])
+    assert (tmp_path / "log.csv").read_text().count("\n") == 4
 
 
 TRAIN_IN_A_CELL = """
@@ -572,11 +650,177 @@ def test_a_folder_that_is_removed_comes_back(tmp_path, monkeypatch):
     assert load(tmp_path, "run").step == 5
 
 
+def retrain(tmp_path, *options, steps=1):
+    """Train a run of another kind under the name of the first."""
+    words = command(tmp_path, "other", steps=steps, seed=1)
+    words = ["run" if w == "other" else w for w in words if w != "--force"]
+    return cli.main([*words, *options])
+
+
+def test_files_of_somebody_else_are_not_touched(tmp_path, capsys):
+    """With --force, too: there is no run that it could replace."""
+    write_stories(tmp_path)
+    folder = tmp_path / "runs" / "run"
+    for name in ("config.json", "log.csv", "notes.txt", "my.partial"):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(f"my {name}")
+        before = contents(folder)
+        for options in ([], ["--force"]):
+            assert retrain(tmp_path, *options) == 2
+            said = capsys.readouterr().err
+            assert f"{folder} holds {name} and no run; choose" in said
+        assert contents(folder) == before
+        shutil.rmtree(folder)
+    folder.mkdir()
+    assert retrain(tmp_path) == 0  # an empty folder is no obstacle
+
+
+def test_force_lets_other_files_stay(tmp_path):
+    write_stories(tmp_path)
+    assert cli.main(command(tmp_path, "run", steps=3)) == 0
+    folder = tmp_path / "runs" / "run"
+    (folder / "notes.txt").write_text("mine")
+    (folder / "a.0123abcd.partial").write_text("mine too")
+    (folder / "plots").mkdir()
+    (folder / "plots" / "a.png").write_text("a figure")
+    (folder / "REPORT.md").write_text("a report of the run before")
+    assert retrain(tmp_path, "--force") == 0
+    assert load(tmp_path, "run").step == 1
+    assert (folder / "notes.txt").read_text() == "mine"
+    assert (folder / "a.0123abcd.partial").read_text() == "mine too"
+    assert (folder / "plots" / "a.png").read_text() == "a figure"
+    assert not (folder / "REPORT.md").exists()
+    assert os.listdir(tmp_path / "runs") == ["run"]
+
+
+@pytest.mark.parametrize(
+    "name", ["../run", "a/b", "..", ".hidden", "/tmp/run", "a\\b", "x\n"]
+)
+def test_a_name_stays_in_its_folder(name, tmp_path, capsys):
+    write_stories(tmp_path)
+    words = command(tmp_path, "run", steps=1)
+    words = [name if word == "run" else word for word in words]
+    assert cli.main(words) == 2
+    assert "--name must name a folder inside runs/" in capsys.readouterr().err
+    assert os.listdir(tmp_path) == ["stories.txt"]
+
+
+@pytest.mark.parametrize("option", ["--resume", "--force"])
+def test_a_lock_that_is_removed_lets_one_of_two_go_on(
+    option, tmp_path, capsys, monkeypatch
+):
+    """The other stops when it would save, and says why."""
+    write_stories(tmp_path)
+    words = command(tmp_path, "run", steps=6)
+    seen, add_row = [], loop.add_row
+
+    def let_another_in(run, *row):
+        add_row(run, *row)
+        if run.step == 4 and not seen:
+            seen.append(run)
+            (tmp_path / "runs" / ".run.lock").unlink()
+            other = [option if w == "--force" else w for w in words]
+            given = [w for w in other if option == "--force" or "=" not in w]
+            assert cli.main([*given, "--steps=5", "--valid-stories=1"]) == 0
+
+    monkeypatch.setattr(loop, "add_row", let_another_in)
+    assert cli.main(words) == 2
+    said = capsys.readouterr().err
+    assert "another program has written" in said and "step 4 was not" in said
+    assert load(tmp_path, "run").step == 5
+    assert os.listdir(tmp_path / "runs") == ["run"]
+
+
+def test_a_folder_that_is_removed_is_whole_again_at_once(
+    tmp_path, monkeypatch
+):
+    """With its tokenizer, not only at the end of the training."""
+    save, whole = checkpoints.save_run, []
+
+    def save_and_remove(folder, run, *args):
+        save(folder, run, *args)
+        whole.append(load_run(folder)[0].step)
+        shutil.rmtree(folder)
+
+    write_stories(tmp_path)
+    monkeypatch.setattr(loop, "save_run", save_and_remove)
+    assert cli.main(command(tmp_path, "run", steps=3)) == 0
+    assert whole == [1, 2, 3]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes and links are of Unix")
+def test_modes_and_links_stay(tmp_path):
+    write_stories(tmp_path)
+    assert cli.main(command(tmp_path, "run", steps=2)) == 0
+    folder, disk = tmp_path / "runs" / "run", tmp_path / "a larger disk"
+    for path in folder.iterdir():
+        path.chmod(0o600)
+    (folder / "log.csv").rename(tmp_path / "table.csv")
+    (folder / "log.csv").symlink_to(tmp_path / "table.csv")
+    assert cli.main([*command(tmp_path, "run"), "--steps=4"]) == 0
+    assert (folder / "log.csv").is_symlink()
+    assert (tmp_path / "table.csv").read_text().count("\n") == 5
+    modes = {path.stat().st_mode & 0o777 for path in folder.iterdir()}
+    assert modes == {0o600}
+
+    folder.rename(disk)
+    folder.symlink_to(disk)
+    disk.chmod(0o700)
+    assert retrain(tmp_path, "--force") == 0
+    assert folder.is_symlink() and load(tmp_path, "run").step == 1
+    assert disk.stat().st_mode & 0o777 == 0o700
+    assert sorted(os.listdir(tmp_path)) == [
+        *("a larger disk", "runs", "stories.txt", "table.csv")
+    ]
+
+
+def test_runs_of_older_versions_load_and_go_on(tmp_path):
+    """They have a lock inside, and say nothing of their stories."""
+    write_stories(tmp_path)
+    assert cli.main(command(tmp_path, "run", steps=2)) == 0
+    folder = tmp_path / "runs" / "run"
+    (folder / ".lock").touch()
+    arrays = read_arrays(folder / NEWEST)
+    about = json.loads(str(arrays["about"]))
+    del about["stories"]
+    arrays["about"] = np.array(json.dumps(about))
+    write_arrays(folder / NEWEST, arrays)
+    assert load(tmp_path, "run").notes["stories"] == {}
+    assert cli.main([*command(tmp_path, "run"), "--steps=4"]) == 0
+    assert load(tmp_path, "run").step == 4
+    assert retrain(tmp_path, "--force") == 0
+    assert not (folder / ".lock").exists()
+
+
+def test_another_tokenizer_replaces_the_whole_run(tmp_path, monkeypatch):
+    """A kill between the two files would leave a run that does not load."""
+    saved_run(tmp_path / "run")
+    ranks = train_bpe(" ".join(tell_stories(20, seed=1)), 300)
+    run = start_run(CONFIG, SHORT)
+
+    def kill(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(checkpoints, "write_checkpoint", kill)
+        checkpoints.save_run(tmp_path / "run", run, bpe_tokenizer(ranks))
+    assert load_run(tmp_path / "run")[0].step == 6
+    checkpoints.save_run(tmp_path / "run", run, bpe_tokenizer(ranks))
+    again, tokenizer = load_run(tmp_path / "run")
+    assert again.step == 0 and tokenizer.ranks == ranks
+    assert os.listdir(tmp_path) == ["run"]
+
+
 def test_what_kills_leave_is_gone_with_the_next_start(tmp_path):
-    left = tmp_path / "checkpoint.npz.1.partial"
+    folder = tmp_path / "run"
+    folder.mkdir()
+    left, other = (
+        folder / f"{name}.0123abcd.partial" for name in ("log.csv", "mine")
+    )
     left.write_text("half")
-    with files.only_one(tmp_path):
-        assert not left.exists()
+    other.write_text("a file of somebody else")
+    with folders.only_one(folder):
+        assert not left.exists() and other.exists()
 
 
 def test_no_two_train_into_one_folder(tmp_path, capsys):
@@ -584,7 +828,7 @@ def test_no_two_train_into_one_folder(tmp_path, capsys):
     assert cli.main(command(tmp_path, "run", steps=3)) == 0
     folder = tmp_path / "runs" / "run"
     before, words = contents(folder), command(tmp_path, "run")
-    with files.only_one(folder):  # as a training does
+    with folders.only_one(folder):  # as a training does
         for word in ("--resume", "--force"):
             words = [word if w == "--resume" else w for w in words]
             assert cli.main([*words, "--steps=5"]) == 2
@@ -619,7 +863,7 @@ def test_full_disk_stops_with_a_sentence(tmp_path, monkeypatch):
         lambda: loop.train_on_stories(
             run, TOKENS, VALID, tmp_path, progress=False
         ),
-        "config.json",
+        "checkpoint.npz",
         "No space left on device",
         "what stood there stays; make room",
     )
@@ -689,9 +933,8 @@ def test_resume_in_a_locked_folder(open_folder, capsys):
     write_stories(open_folder)
     assert cli.main(command(open_folder, "run", steps=2)) == 0
     folder, words = open_folder / "runs" / "run", command(open_folder, "run")
-    (folder / ".lock").unlink()
     before = contents(folder)
-    with locked(folder, 0o555):
+    with locked(folder.parent, 0o555):
         assert cli.main([*words, "--steps=4"]) == 2
     assert capsys.readouterr().err.endswith(".lock: Permission denied\n")
     assert contents(folder) == before
@@ -778,14 +1021,15 @@ def test_another_may_have_moved_it_just_now(tmp_path, monkeypatch):
 
 
 def test_what_kills_leave_is_swept_up(tmp_path):
-    old, new = (tmp_path / f"a.npz.{n}.partial" for n in (1, 2))
-    other = tmp_path / "b.npz.1.partial"
-    for path in (old, new, other):
+    names = ("a.npz.00000001", "a.npz.00000002", "b.npz.00000001", "a.npz.my")
+    old, new, *others = (tmp_path / f"{name}.partial" for name in names)
+    for path in (old, new, *others):
         path.write_text("half")
-    for path in (old, other):
+    for path in (old, *others):
         os.utime(path, (0, 0))
     write_arrays(tmp_path / "a.npz", {"x": np.ones(3)})
-    assert not old.exists() and new.exists() and other.exists()
+    assert not old.exists() and new.exists()
+    assert all(path.exists() for path in others)
 
 
 def main(kind, n_kills="50", seed="0"):

@@ -26,7 +26,7 @@ from helpers.checks.diagnosis import ANY_SHAPE, SAME_SHAPE, Context, diagnose
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
 
 
-def test_68_of_83_mistakes_get_the_right_diagnosis(capsys):
+def test_78_of_83_mistakes_get_the_right_diagnosis(capsys):
     """And none another: test_mutants.py holds each check to the table."""
     told = [mutant.says for mutant in MUTANTS if mutant.says]
     silent = [says for says in told if says.startswith("(")]
@@ -34,7 +34,7 @@ def test_68_of_83_mistakes_get_the_right_diagnosis(capsys):
     with capsys.disabled():
         line = f"diagnoses: {right} of {len(told)} mutants right"
         print(f"\n{line}, {len(silent)} silent", file=sys.stderr)
-    assert (right, len(told)) == (68, 83)
+    assert (right, len(told)) == (78, 83)
 
 
 # each sentence, by the function that knows it
@@ -294,13 +294,13 @@ BROKEN = "def f(dout, cache):\n    rows = 3\n    return rows / 0"
         (twice_backward, "matches torch: out, dx"),
         (cell(BLANK), "not yet: write f"),
         (lambda dout, cache: dout[0], "shape: dx has shape (5,), expected ("),
-        (lambda dout, cache: -2 * dout, "wrong: dx by 2 of its size, first"),
-        (lambda dout, cache: -2 * dout, "at index (0, 0): got -0.2515, expe"),
+        (lambda dout, cache: -2 * dout, "wrong: dx by 2 of its size, worst"),
+        (lambda dout, cache: -2 * dout, "at index (0, 4): got 5.717, expecte"),
         (lambda dout, cache: -2 * dout, ". dx has the wrong sign everywhere."),
         (float64_leak, "dtype: dx is float64 in a float32 run. A float64 too"),
         (imprecise, "The float64 run agreed: the formula is right"),
         (lambda dout, cache: None, "0 gradients for 1 arrays (x). Is there a"),
-        (lambda dout, cache: (dout, dout), "2 gradients for 1 arrays (x). R"),
+        (lambda dout, cache: (dout, dout), "returned a tuple of 2, expected"),
         (
             cell(BROKEN),
             "error: ZeroDivisionError: division by zero (line 3 of",
@@ -359,9 +359,9 @@ def test_missing_and_surplus_gradients_are_named(grads, said):
         (None, np.eye(2), "wrong: result is None, expected array"),
         ("a", np.eye(2), "wrong: result is 'a', expected array"),
         (True, False, "wrong: result is True, expected False"),
-        (["a"], ["b"], "wrong: result is ['a'], expected ['b']"),
+        (["a"], ["b"], "wrong: result[0] is 'a', expected 'b'"),
         (np.ones(3), np.ones(4), "shape: result has shape (3,), expected (4,"),
-        (x, x + np.eye(2, 5), "first at index (0, 0): got"),
+        (x, x + np.eye(2, 5), "worst at index (0, 0): got"),
     ],
 )
 def test_try_value_says_it_in_one_line(got, expected, line, capsys):
@@ -379,6 +379,6 @@ def test_verdicts_are_recorded_by_name(monkeypatch):
         ("twice", "matches torch"),
         ("twice_backward", "matches torch"),
         ("f", "raises an error"),
-        ("twice", "right"),
+        ("twice", "matches torch"),  # its backward is blank
         ("twice", "wrong"),
     ]

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import nbformat
@@ -28,6 +29,7 @@ LESSONS = {  # in their order: the notebook and the module it builds
     "A3_scale": "scale",
 }
 ORDER = list(LESSONS.values())
+pytestmark = pytest.mark.quick
 NOTEBOOKS = {p.stem: p for p in sorted(ROOT.glob("notebooks/*.ipynb"))}
 HELPERS = ROOT / "helpers"
 MODULES = {  # dotted names under helpers, such as "runs.files"
@@ -47,6 +49,7 @@ every_numbered_lesson = pytest.mark.parametrize(
 MACHINE_PATH = r"(?<![\w.])/(home|root|tmp|work|Users|usr|opt)/|:\\Users"
 
 
+@cache
 def read(name):
     return nbformat.read(NOTEBOOKS[name], as_version=4)
 
@@ -57,6 +60,7 @@ def code_of(name):
     return [re.sub(r"(?m)^[%!].*$", "", cell.source) for cell in cells]
 
 
+@cache
 def imports(source, anywhere=True):
     """Return the dotted names that a source imports: anywhere, or at once."""
     tree, names = ast.parse(source), set()

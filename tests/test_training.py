@@ -504,6 +504,16 @@ def test_run_folder_round_trip(tmp_path):
     assert [line.split(",")[0] for line in lines[1:]] == ["4", "8", "9"]
 
 
+def test_a_rate_of_numpy_is_saved_too(tmp_path):
+    settings = replace(SETTINGS, lr=np.float32(0.5), max_norm=np.float64(1))
+    config = replace(CONFIG, dropout=np.float32(0.5))
+    checkpoints.write_checkpoint(
+        tmp_path / "c.npz", start_run(config, settings)
+    )
+    run = checkpoints.read_checkpoint(tmp_path / "c.npz")
+    assert (run.settings, run.config) == (settings, config)
+
+
 # --- the production loop, and runs of the version before ---
 
 

@@ -1,16 +1,16 @@
 """Prove a gradient, say what is wrong with one, compare with the shelf."""
 
+from helpers.checks.blanks import check
 from helpers.checks.gradients import (
     VERDICTS,
-    Mistake,
     Report,
     check_backward,
     check_numerically,
     must_fail,
-    relative_error,
     try_backward,
     try_value,
 )
+from helpers.checks.notes import note
 from helpers.checks.optimizers import check_optimizer
 from helpers.checks.shelf import (
     CELLS,
@@ -18,12 +18,14 @@ from helpers.checks.shelf import (
     definitions,
     is_blank,
 )
+from helpers.checks.verdicts import Mistake, relative_error
 
 __all__ = [
     "CELLS",
     "VERDICTS",
     "Mistake",
     "Report",
+    "check",
     "check_backward",
     "check_numerically",
     "check_optimizer",
@@ -31,6 +33,7 @@ __all__ = [
     "definitions",
     "is_blank",
     "must_fail",
+    "note",
     "relative_error",
     "try_backward",
     "try_value",

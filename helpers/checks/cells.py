@@ -9,9 +9,11 @@ import warnings
 
 import nbformat
 
-from helpers.checks.shelf import is_blank, lines_of, statements
+from helpers.checks.shelf import is_blank, lines_of, parse, statements
 
 LARGEST = 50 * 2**20  # bytes of a file that is read
+BODIES = "body", "orelse", "handlers", "finalbody"  # of a statement
+LONGEST = 200  # characters of a line that is shown
 
 
 def read(path):
@@ -38,9 +40,17 @@ def read_text(path):
 
 
 def one_line(text):
-    """Return the first line of a text, with nothing that moves a cursor."""
-    line = f"{text}".strip().partition("\n")[0][:200]
-    return "".join(c if c.isprintable() else " " for c in line)
+    """Return the first line of a text, with nothing that moves a cursor.
+
+    What is too long is cut between words.
+    """
+    line = f"{text}".strip().partition("\n")[0][:1000]
+    line = "".join(c if c.isprintable() else " " for c in line)
+    if len(line) <= LONGEST:
+        return line
+    line = line[: LONGEST - 1]
+    end = line.rfind(" ", LONGEST // 2)
+    return f"{line[:end]} …"
 
 
 def code_cells(notebook):
@@ -79,6 +89,59 @@ def assigned(source):
     return names
 
 
+class Names:
+    """Hold the names that a cell binds, and those it needs from others."""
+
+    def __init__(self, nodes):
+        self.bound, self.read = set(), set()
+        self.scan(nodes)
+
+    def scan(self, nodes):
+        """Go through statements in their order."""
+        for node in nodes:
+            inner = [p for part in BODIES for p in getattr(node, part, [])]
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                self.look(node, local=True)
+                self.bound.add(node.name)
+            elif inner:
+                heads = ast.iter_child_nodes(node)
+                for head in heads:
+                    if head not in inner:
+                        self.look(head)
+                self.scan(inner)
+            else:
+                self.look(node)
+
+    def look(self, node, local=False):
+        """Take the names of one statement, or of the head of one.
+
+        local: what it binds stays inside.
+        """
+        read, bound, inside = set(), set(), set()
+        for part in ast.walk(node):
+            if isinstance(part, ast.Name):
+                store = isinstance(part.ctx, ast.Store)
+                (bound if store else read).add(part.id)
+            elif isinstance(part, ast.comprehension):
+                names = ast.walk(part.target)
+                inside |= {getattr(name, "id", None) for name in names}
+            elif isinstance(part, ast.arg):
+                inside.add(part.arg)
+            elif isinstance(part, ast.alias):
+                bound.add((part.asname or part.name).partition(".")[0])
+            elif isinstance(part, ast.AugAssign):
+                read.add(getattr(part.target, "id", None))
+        if local:
+            inside |= bound
+        self.read |= read - inside - self.bound
+        self.bound |= bound - inside
+
+
+def names_of(source):
+    """Return the Names of a cell."""
+    return Names(parse(source))
+
+
 def blanks(notebook):
     """Return {name: whether it is blank} of what the cells define last."""
     found = {}
@@ -101,3 +164,23 @@ def without(source, nodes):
     for node in reversed(nodes.values()):
         del lines[node.lineno - 1 : node.end_lineno]
     return "\n".join(lines).strip()
+
+
+def given(cell):
+    """Return the names of the functions of a blank cell that are given."""
+    return set(cell.metadata.get("given", ()))
+
+
+def blanks_of(cell):
+    """Return the names of the functions of a cell that are to be written."""
+    return [n for n in functions(cell.source) if n not in given(cell)]
+
+
+def to_write(lesson):
+    """Return the names of the functions that a lesson leaves to its reader."""
+    names = []
+    for cell in nbformat.read(lesson, as_version=4).cells:
+        if has_tag(cell, "blank"):
+            names += blanks_of(cell)
+        names += stubs_of(cell)
+    return names

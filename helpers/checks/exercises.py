@@ -4,8 +4,10 @@
     python -m helpers.checks.exercises progress [01 02]
 
 Support code, not built in a lesson. In a lesson the tag `blank` marks a cell
-whose functions the learner writes; its metadata holds "hints", a sentence or
-two under each function's name. The tag `exercise` marks a stub with a check.
+whose functions the learner writes. Its metadata holds, under each function's
+name, a "contract" (what it gets and returns, what its cache holds and who
+reads it) and "hints"; "given" lists functions of the cell that are left in.
+The tag `exercise` marks a stub with a check.
 """
 
 import argparse
@@ -25,16 +27,27 @@ from nbformat.v4 import new_code_cell, new_markdown_cell
 
 from helpers.checks.cells import (
     blanks,
+    blanks_of,
     code_cells,
     functions,
+    given,
     has_tag,
     one_line,
     read,
     read_text,
-    stubs_of,
+    to_write,
 )
-from helpers.checks.kernels import FAILED, is_verdict, run
+from helpers.checks.kernels import is_row, run
 from helpers.checks.shelf import lines_of
+from helpers.checks.table import (
+    BLANK,
+    MISSING,
+    digests,
+    live_states,
+    print_table,
+    saved_states,
+    say_totals,
+)
 from helpers.runs.files import write_whole
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -52,6 +65,15 @@ SHOW = """\
 from helpers.checks.exercises import show_progress
 
 show_progress("{name}")"""
+SWITCH = """\
+from helpers.checks.exercises import show_progress
+from helpers.checks.mine import use_my_functions
+
+# Without its # the next line takes your own functions of earlier lessons:
+# use_my_functions(before="{number}")
+show_progress("{name}")"""
+
+CHANGED = "not run since it changed: make progress"
 
 RIGHTS = """\
 Run what is filled in and print how far it is. The cells run on this machine
@@ -112,9 +134,10 @@ def to_exercise(lesson, relative):
     relative: the way from the exercises to the lessons, for links.
     """
     notebook = nbformat.read(lesson, as_version=4)
-    intro = INTRO.format(
-        lesson=f"{relative}/{lesson.name}", number=lesson.name[:2]
-    )
+    number = lesson.name[:2]
+    intro = INTRO.format(lesson=f"{relative}/{lesson.name}", number=number)
+    show = SHOW if number == "01" else SWITCH
+    show = show.format(name=lesson.stem, number=number)
     cells = []
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
@@ -123,11 +146,11 @@ def to_exercise(lesson, relative):
             cell.outputs, cell.execution_count = [], None
         if has_tag(cell, "blank"):
             cells.append(your_turn(cell))
-            cell.source = leave_blank(cell.source)
+            cell.source = leave_blank(cell.source, given(cell))
         cells.append(cell)
     cells[1:1] = [
         new_markdown_cell(intro, id="intro"),
-        new_code_cell(SHOW.format(name=lesson.stem), id="progress"),
+        new_code_cell(show, id="progress"),
     ]
     notebook.cells = cells
     nbformat.validate(notebook)
@@ -151,14 +174,16 @@ def relink(markdown, relative, lessons):
 
 
 def your_turn(cell):
-    """Return the markdown cell that goes above a blank, with its hints.
+    """Return the markdown cell above a blank: its contract and its hints.
 
     A hint is for a function, a method such as "Adam.step", or a class.
     """
-    names = list(functions(cell.source))
+    names = blanks_of(cell)
     listed = ", ".join(f"`{name}`" for name in names)
     listed = " and ".join(listed.rsplit(", ", 1))
     parts = [f"**Your turn.** Write {listed}."]
+    contract = cell.metadata.get("contract", {})
+    parts += [f"- `{name}`: {text}" for name, text in contract.items()]
     hints = cell.metadata.get("hints", {})
     owners = [part for n in names for part in (n.partition(".")[0], n)]
     for name in dict.fromkeys(owners):
@@ -169,13 +194,16 @@ def your_turn(cell):
     return new_markdown_cell("\n\n".join(parts), id=f"{cell.id}-turn")
 
 
-def leave_blank(source):
+def leave_blank(source, given=()):
     """Return a source whose functions say what to write in their bodies.
 
-    Signatures, decorators and docstrings stay as they are.
+    Signatures, decorators and docstrings stay as they are, and the functions
+    named in given do as a whole.
     """
     lines = lines_of(source)
     for name, node in reversed(functions(source).items()):
+        if name in given:
+            continue
         doc, first = ast.get_docstring(node), node.body[0]
         starts = [first, *getattr(first, "decorator_list", [])]
         start = min(part.lineno for part in starts) - 1
@@ -220,35 +248,52 @@ def progress(names=(), lessons=LESSONS, folder=EXERCISES):
     whoever calls this. A copy that cannot be run says why, and the table
     goes on.
     """
+    counted = []
     for lesson in find(names, lessons):
-        result = {"code": None, "verdicts": []}
+        result = {"code": None, "verdicts": [], "digests": {}}
+        states = dict.fromkeys(to_write(lesson), BLANK)
         try:
             notebook = read(folder / lesson.name)
             result["code"] = digest(notebook)
-            if all(blanks(notebook).get(name) for name in to_write(lesson)):
+            result["digests"] = digests(notebook)
+            if all(blanks(notebook).get(name) for name in states):
                 result["note"] = "all blank"
             else:
                 result["verdicts"], result["note"] = run(
                     lesson, notebook, folder
                 )
-            print_table(lesson, notebook, result)
+            states = saved_states(states, notebook, result)
+            print_table(lesson.stem, result["note"], states)
         except Exception as error:  # a copy can hold anything
             result["note"] = one_line(error)
             print(f"{lesson.stem}: {result['note']}")
+        counted += states.values()
         keep_result(folder, lesson.stem, result)
+    if len(find(names, lessons)) > 1:
+        print(f"all: {say_totals(counted)}")
 
 
 def show_progress(name, lessons=LESSONS, folder=EXERCISES):
-    """Print the table of one copy, as it is saved and as it last ran."""
+    """Print the table of one copy: as this kernel has it, else as saved.
+
+    What this kernel has not run is shown as it was when it last ran.
+    """
+    result = load_results(folder).get(name, {})
+    path = lessons / f"{name}.ipynb"
+    names = to_write(path) if path.is_file() else []
+    live, note = live_states(names), "as this kernel has it"
     try:
         notebook = read(folder / f"{name}.ipynb")
+        states = saved_states(names, notebook, result)
     except ValueError as error:
-        print(f"{name}: {error}")
-        return
-    result = load_results(folder).get(name, {})
-    if result.get("code") != digest(notebook):
-        result = {"note": "not run since it changed: make progress"}
-    print_table(lessons / f"{name}.ipynb", notebook, result)
+        if not live:
+            print(f"{name}: {error}")
+            return
+        states = dict.fromkeys(names, MISSING)
+    if not live:
+        same = result.get("code") == digest(notebook)
+        note = result["note"] if same else CHANGED
+    print_table(name, note, states | live)
 
 
 def digest(notebook):
@@ -272,8 +317,9 @@ def is_result(row):
     return (
         isinstance(row, dict)
         and isinstance(row.get("note"), str)
+        and isinstance(row.get("digests"), dict)
         and isinstance(row.get("verdicts"), list)
-        and all(map(is_verdict, row["verdicts"]))
+        and all(map(is_row, row["verdicts"]))
     )
 
 
@@ -285,39 +331,6 @@ def keep_result(folder, name, result):
             write_whole(folder / RESULTS, text)
         except OSError as error:
             print(f"not kept for the first cell: {one_line(error)}")
-
-
-def print_table(lesson, notebook, result):
-    """Print a row for each function of a lesson: how far its copy is."""
-    print(f"{lesson.stem}: {result['note']}")
-    blank = blanks(notebook)
-    for name in to_write(lesson):
-        if name not in blank:
-            state = "not defined"
-        elif blank[name]:
-            state = "blank"
-        else:
-            state = worst(name, result.get("verdicts"))
-        print(f"    {name:<40}{state}")
-
-
-def worst(name, verdicts):
-    """Return the worst that the checks found of a function."""
-    if verdicts is None:
-        return "written, not run"
-    found = [verdict for checked, verdict in verdicts if checked == name]
-    found.sort(key=lambda verdict: verdict not in FAILED)
-    return found[0] if found else "written"
-
-
-def to_write(lesson):
-    """Return the names of the functions that a lesson leaves to its reader."""
-    names = []
-    for cell in nbformat.read(lesson, as_version=4).cells:
-        if has_tag(cell, "blank"):
-            names += functions(cell.source)
-        names += stubs_of(cell)
-    return names
 
 
 # the command line

@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import queue
+import re
 import shutil
 import subprocess
 import tempfile
@@ -23,15 +24,20 @@ from helpers.checks.cells import (
     code_cells,
     functions,
     has_tag,
+    names_of,
     one_line,
     read_text,
     stubs_of,
+    to_write,
     without,
 )
-from helpers.checks.gradients import VERDICTS
+from helpers.checks.gradients import LATEST, VERDICTS, code_of
+from helpers.checks.shelf import broken, parts
+from helpers.checks.table import find_own, try_cases
 
 FAILED = ("wrong", "raises an error")  # of the verdicts of a check
 KNOWN = ("matches torch", "right", *FAILED)
+CHECKS = r"\b(check|check_\w+|try_\w+)\("  # what gives a verdict
 CELL_SECONDS, COPY_SECONDS = 300, 1200  # what a cell and a copy may take
 LARGEST_WRITTEN = 2**30  # bytes of a file that a cell writes
 
@@ -42,7 +48,7 @@ import pathlib, helpers
 helpers.DATA = pathlib.Path({data!r})
 from helpers.checks.kernels import keep_verdicts, limit_files
 limit_files()
-keep_verdicts({path!r}, {checks!r})
+keep_verdicts({path!r}, {checks!r}, {names!r})
 del helpers, keep_verdicts, limit_files, pathlib"""
 
 
@@ -61,13 +67,17 @@ class Step(NamedTuple):
 def run(lesson, notebook, folder):
     """Run a copy; return what its checks find, and where it stops."""
     steps, checks = with_checks(lesson, notebook)
+    steps = without_looks(steps, lesson)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place:
         place = Path(place)
         copy_files(folder, place / "exercises")
         for shipped in ("experiments", f"runs/{SHIPPED}"):
             shutil.copytree(DATA / shipped, place / "data" / shipped)
         path, data = place / "verdicts.json", place / "data"
-        before = BEFORE.format(data=str(data), path=str(path), checks=checks)
+        names = to_write(lesson)
+        before = BEFORE.format(
+            data=str(data), path=str(path), checks=checks, names=names
+        )
         note = execute([Step(0, before), *steps], place / "exercises")
         return read_verdicts(path), note
 
@@ -78,7 +88,7 @@ def read_verdicts(path):
         found = json.loads(read_text(path))
     except (OSError, ValueError, RecursionError):
         return []
-    return list(filter(is_verdict, found)) if isinstance(found, list) else []
+    return list(filter(is_row, found)) if isinstance(found, list) else []
 
 
 def copy_files(folder, place):
@@ -100,15 +110,18 @@ def copy_files(folder, place):
 def with_checks(lesson, notebook):
     """Return the steps of a copy, with the lesson's checks put back.
 
-    Where the learner changed or removed a cell that the lesson gives, the
+    Of a cell that is not Python the parts that are run as well. Where the
+    learner changed or removed a cell that the lesson gives, the
     lesson's runs as well. Behind an exercise comes its check. Returns the
     sources whose verdicts count as well, each with the names that all of
     them are about: none, but for an exercise.
     """
-    steps = [
-        Step(number, cell.source, cell.id)
-        for number, cell in enumerate(code_cells(notebook), 1)
-    ]
+    steps = []
+    for number, cell in enumerate(code_cells(notebook), 1):
+        steps.append(Step(number, cell.source, cell.id))
+        if broken(cell.source):
+            for _, text in parts(cell.source):
+                steps.append(Step(number, text, quiet=True))
     checks, end = {}, 0
     for cell in code_cells(nbformat.read(lesson, as_version=4)):
         stubs = stubs_of(cell)
@@ -127,6 +140,42 @@ def with_checks(lesson, notebook):
     return steps, checks
 
 
+def without_looks(steps, lesson):
+    """Return the steps that bear on a verdict.
+
+    A cell of the lesson that only shows something, or trains a model to show
+    it, is left out, unless a step that stays uses a name it binds: then its
+    training is short.
+    """
+    looks = {
+        cell.source
+        for cell in code_cells(nbformat.read(lesson, as_version=4))
+        if not has_tag(cell, "blank") and not re.search(CHECKS, cell.source)
+    }
+    kept, used = [], set()
+    for step in reversed(steps):
+        names = names_of(step.source)
+        if step.source not in looks:
+            kept.append(step)
+        elif names.bound & {*used, "*"}:
+            kept.append(shorten(step))
+        else:
+            continue
+        used |= names.read
+    return kept[::-1]
+
+
+def shorten(step):
+    """Return a step that trains for a fiftieth of its hundreds of steps."""
+    source = re.sub(
+        r"\b(steps=|range\()(\d{3,})",
+        lambda found: f"{found[1]}{int(found[2]) // 50}",
+        step.source,
+    )
+    changed = source != step.source
+    return step._replace(source=source, quiet=step.quiet or changed)
+
+
 def find_cell(cell, names, steps):
     """Return where a cell of the lesson is in a copy, or None.
 
@@ -143,25 +192,68 @@ def find_cell(cell, names, steps):
     return None
 
 
-def keep_verdicts(path, checks):
-    """Write to path, cell by cell, what a lesson's own cells find.
+def keep_verdicts(path, checks, names):
+    """Write to path, cell by cell, what a lesson's own checks find.
 
-    For the kernel in which a copy runs; checks are those of with_checks.
+    For the kernel in which a copy runs; checks are those of with_checks. Of
+    the names each function that a cell has written anew is tried on its
+    cases, and what was found of an older one is forgotten.
     """
     from IPython import get_ipython
 
-    kept = {}  # in their order, each once
+    shell = get_ipython()
+    shell.user_ns.update(exit=lambda: None, quit=lambda: None)
+    keeper = Keeper(checks, names)
 
     def keep(result):
-        about = checks.get(result.info.raw_cell)
-        found = [] if about is None else filter(is_verdict, VERDICTS)
-        for name, verdict in found:
-            names = about if about and name not in about else [name]
-            kept.update(dict.fromkeys((name, verdict) for name in names))
-        VERDICTS.clear()
-        Path(path).write_text(json.dumps(list(kept)), "utf-8")
+        keeper.look(result.info.raw_cell, shell.user_ns)
+        Path(path).write_text(json.dumps(keeper.rows()), "utf-8")
 
-    get_ipython().events.register("post_run_cell", keep)
+    shell.events.register("post_run_cell", keep)
+
+
+class Keeper:
+    """Keep what is found of each function since it was written last."""
+
+    def __init__(self, checks, names):
+        self.checks, self.names = checks, names
+        self.codes, self.found = {}, {}  # {name: {verdict: sentence}}
+
+    def look(self, source, namespace):
+        """Keep what a cell that has just run has found."""
+        about = self.checks.get(source)
+        verdicts = [] if about is None else list(filter(is_verdict, VERDICTS))
+        new = self.find_new(namespace)
+        self.found.update((name, {}) for name in new)
+        for name, verdict in verdicts:
+            names = about if about and name not in about else [name]
+            self.add(names, name, verdict)
+        for function in new.values():
+            VERDICTS.clear()
+            try_cases(function)
+            for name, verdict in VERDICTS:
+                self.add([name], name, verdict)
+        VERDICTS.clear()
+
+    def find_new(self, namespace):
+        """Return {name: function} of those with another code than before."""
+        owned = {name: find_own(name, namespace) for name in self.names}
+        codes = {name: code_of(f) for name, f in owned.items() if f}
+        new = [name for name in codes if self.codes.get(name) != codes[name]]
+        self.codes |= codes
+        return {name: owned[name] for name in new}
+
+    def add(self, names, checked, verdict):
+        """Keep a verdict on one function for some names."""
+        finding = LATEST.get(checked)
+        known = finding and finding.verdict == verdict
+        sentence = str(finding.sentence) if known else ""
+        for name in names:
+            self.found.setdefault(name, {}).setdefault(verdict, sentence)
+
+    def rows(self):
+        """Return all that is kept as [(name, verdict, sentence), ...]."""
+        return [(n, *row) for n in self.found for row in self.found[n].items()]
 
 
 def limit_files():
@@ -237,3 +329,9 @@ def is_verdict(found):
     """Say whether something is the name of a function and a verdict."""
     pair = isinstance(found, tuple | list) and len(found) == 2
     return pair and isinstance(found[0], str) and found[1] in KNOWN
+
+
+def is_row(found):
+    """Say whether something is a name, a verdict and a sentence."""
+    triple = isinstance(found, tuple | list) and len(found) == 3
+    return triple and is_verdict(found[:2]) and isinstance(found[2], str)

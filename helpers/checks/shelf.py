@@ -4,7 +4,6 @@ Support code, used at the end of every lesson.
 """
 
 import ast
-import contextlib
 import importlib.util
 import re
 import sys
@@ -18,8 +17,11 @@ def compare_with_shelf(module):
     """Say for each definition of helpers/<module>.py if a notebook has it.
 
     Prints one line a name: "same as" or "differs from" the shelf, comparing
-    the source text with the cell that was run last.
+    the source text with the cell that was run last; "right, in other words
+    than" where the text differs and the checks agree.
     """
+    from helpers.checks.table import is_right  # which imports this module
+
     path = importlib.util.find_spec(f"helpers.{module}").origin
     with open(path, encoding="utf-8") as file:
         shelf = definitions(file.read())
@@ -32,6 +34,8 @@ def compare_with_shelf(module):
             verdict = "not defined here, see"
         elif is_blank(ast.parse(here[name])):
             verdict = "not written yet, see"
+        elif here[name] != source and is_right(name):
+            verdict = "right, in other words than"
         print(f"{name}: {verdict} helpers/{module}.py")
 
 
@@ -50,16 +54,61 @@ def definitions(source):
 
 
 def parse(source):
-    """Return the statements of a cell; none if it is not Python.
+    """Return the statements of a cell; of one that is not Python, its parts'.
 
     A line that only IPython knows, such as %%time or !ls, is passed over.
     """
+    whole, _ = parse_text(source)
+    if whole is not None:
+        return whole
+    nodes = []
+    for first, text in parts(source):
+        for node in parse_text(text)[0] or []:
+            nodes.append(ast.increment_lineno(node, first))
+    return nodes
+
+
+def parse_text(source):
+    """Return the statements of a text or None, and why it is not Python."""
     magic = r"(?m)^(\s*)([%!?].*|[\w.]+\s*=\s*[%!].*|[\w.]+\?\??[ \t]*)$"
     for text in (source, re.sub(magic, r"\1pass", source)):
-        with contextlib.suppress(*NOT_PYTHON), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of an escape such as "\d"
-            return ast.parse(text).body
-    return []
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of an escape such as "\d"
+                return ast.parse(text).body, None
+        except NOT_PYTHON as error:
+            found = error
+    return None, found
+
+
+def parts(source):
+    """Return (lines above it, text) of each part of a cell.
+
+    A part begins with a function or class, or behind an empty line.
+    """
+    lines = lines_of(source)
+    starts = [0]
+    for i, (above, line) in enumerate(zip(lines, lines[1:]), 1):
+        begins = re.match(r"(def|class)\b", line) and above[:1] != "@"
+        if begins or (re.match(r"[@\w]", line) and not above.strip()):
+            starts.append(i)
+    ends = [*starts[1:], len(lines)]
+    return [(i, "\n".join(lines[i:end])) for i, end in zip(starts, ends)]
+
+
+def broken(source):
+    """Return {name: why} of the functions of a cell that are not Python."""
+    if parse_text(source)[0] is not None:
+        return {}
+    found = {}
+    for first, text in parts(source):
+        nodes, error = parse_text(text)
+        name = re.search(r"(?m)^(?:def|class)\s+(\w+)", text)
+        if nodes is None and name:
+            line = first + (getattr(error, "lineno", None) or 1)
+            why = getattr(error, "msg", None) or type(error).__name__
+            found[name[1]] = f"line {line}: {why}"
+    return found
 
 
 def statements(source):
@@ -86,18 +135,30 @@ def is_blank(node):
     """Say whether a function, or one in a class or cell, is to be written.
 
     It is if it comes to a `raise NotImplementedError` before any return. One
-    for odd input, or left below the answer, makes no blank.
+    for odd input, or left beside the answer, makes no blank.
     """
     if not isinstance(node, ast.FunctionDef):
         parts = getattr(node, "body", [])
         kinds = ast.FunctionDef | ast.ClassDef
         return any(is_blank(p) for p in parts if isinstance(p, kinds))
-    for part in node.body:
+    left = find_left_over(node)
+    if left is None:
+        return False
+    return not any(map(_may_return, node.body[left + 1 :]))
+
+
+def find_left_over(node):
+    """Return which statement of a function raises NotImplementedError.
+
+    None if there is none before the first return.
+    """
+    for i, part in enumerate(node.body):
         if isinstance(part, ast.Raise):
-            return "NotImplementedError" in ast.unparse(part)
+            raises = "NotImplementedError" in ast.unparse(part)
+            return i if raises else None
         if _may_return(part):
-            return False
-    return False
+            return None
+    return None
 
 
 def _may_return(node):

@@ -6,6 +6,7 @@ the settings in plain text, fingerprints of the data.
 """
 
 import json
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -20,11 +21,13 @@ from helpers.runs.files import (
     write_arrays,
     write_whole,
 )
+from helpers.runs.folders import only_one, read_whole, replaced
 from helpers.runs.guards import (
     check_about,
     check_arrays,
     check_fit,
     check_same,
+    check_size,
     check_tokenizer,
 )
 from helpers.runs.tables import write_rows
@@ -38,13 +41,22 @@ TOKENIZER = "tokenizer.tiktoken"
 def describe_run(run):
     """Return what is not an array in a run, ready for JSON."""
     return {
-        "config": asdict(run.config),
-        "settings": asdict(run.settings),
+        "config": plain(run.config),
+        "settings": plain(run.settings),
         "step": run.step,
         "rng": run.rng.bit_generator.state,
         "log": run.log,
         "recent": run.notes.get("recent", []),
         "hashes": run.notes.get("hashes", {}),
+        "stories": run.notes.get("stories", {}),
+    }
+
+
+def plain(settings):
+    """Return the fields of a dataclass, with no number of NumPy among them."""
+    return {
+        name: value.item() if isinstance(value, np.generic) else value
+        for name, value in asdict(settings).items()
     }
 
 
@@ -56,6 +68,7 @@ def make_run(about):
     run.step = about["step"]
     run.log = about["log"]
     run.notes = {key: about[key] for key in ("recent", "hashes")}
+    run.notes["stories"] = about.get("stories", {})  # older ones have none
     check_about(run)
     return run
 
@@ -97,12 +110,15 @@ def read_run(path):
     """Return the run of one checkpoint; raise as read_checkpoint does."""
     arrays = read_arrays(path)
     try:
-        run = make_run(json.loads(str(arrays["about"])))
+        about = json.loads(str(arrays["about"]))
+        config = ModelConfig(**about["config"])
     except Exception as error:  # what is missing or odd can raise anything
-        raise ValueError(
-            f"{path} does not describe a run ({brief(error)}); use an older "
-            "one"
-        ) from None
+        raise no_run(path, error) from None
+    check_size(path, config, arrays)
+    try:
+        run = make_run(about)
+    except Exception as error:
+        raise no_run(path, error) from None
     trained = any(name.startswith("mean/") for name in arrays)
     for name, array in filed_arrays(run).items():
         if trained or name.startswith("params/"):
@@ -113,24 +129,65 @@ def read_run(path):
     return run
 
 
-def save_run(folder, run, tokenizer=None, **options):
-    """Write the tokenizer, config.json, log.csv and checkpoint.npz.
+def no_run(path, error):
+    """Return an error for a checkpoint that says impossible things."""
+    return ValueError(
+        f"{path} does not describe a run ({brief(error)}); use an older one"
+    )
 
-    The checkpoint before this one stays as checkpoint-before.npz. The newest
-    comes last: once it is there, all that belongs to it is. options are
-    write_checkpoint's.
+
+def save_run(folder, run, tokenizer=None, **options):
+    """Write the tokenizer, checkpoint.npz, config.json and log.csv.
+
+    The checkpoint before this one stays as checkpoint-before.npz, unless
+    the tokenizer is another: then the folder is replaced as a whole. options
+    are write_checkpoint's.
     """
-    folder = Path(folder)
+    newest, before = (Path(folder) / name for name in CHECKPOINTS)
+    if tokenizer is not None and is_another(folder, tokenizer):
+        with only_one(folder):
+            return replace_run(folder, run, tokenizer, **options)
     if tokenizer is not None:
-        tokenizer.save(folder / TOKENIZER)
+        path = Path(folder) / TOKENIZER
+        tokenizer.save(path)
         hashes = run.notes.setdefault("hashes", {})
-        hashes["tokenizer"] = text_fingerprint(folder / TOKENIZER)
-    about = describe_run(run)
-    text = json.dumps({k: about[k] for k in ("config", "settings")}, indent=2)
-    write_whole(folder / "config.json", text + "\n")
-    write_rows(folder / "log.csv", run.log)
-    newest, before = (folder / name for name in CHECKPOINTS)
+        hashes["tokenizer"] = text_fingerprint(path)
     write_checkpoint(newest, run, before=before, **options)
+    write_summary(folder, run)
+
+
+def is_another(folder, tokenizer):
+    """Tell whether a folder holds a run with another tokenizer."""
+    newest, before = (Path(folder) / name for name in CHECKPOINTS)
+    path = Path(folder) / TOKENIZER
+    if not path.exists() or not (newest.exists() or before.exists()):
+        return False
+    try:
+        found = BPETokenizer.load(path).ranks
+        return found != getattr(tokenizer, "ranks", None)
+    except (ValueError, OSError):
+        return True
+
+
+def replace_run(folder, run, tokenizer, **options):
+    """Save a run in the place of the one in a folder; needs only_one."""
+    with replaced(folder) as new:
+        save_run(new, run, tokenizer, **options)
+    run.notes["saved"] = f"{Path(folder) / CHECKPOINTS[0]} (step {run.step})"
+
+
+def write_summary(folder, run):
+    """Write config.json and log.csv, which people read and no program.
+
+    Says so if that is not possible: a spreadsheet may hold one of them.
+    """
+    about, folder = describe_run(run), Path(folder)
+    text = json.dumps({k: about[k] for k in ("config", "settings")}, indent=2)
+    try:
+        write_whole(folder / "config.json", text + "\n")
+        write_rows(folder / "log.csv", run.log)
+    except OSError as error:
+        print(f"{brief(error)}; the run itself is saved", file=sys.stderr)
 
 
 def load_run(folder):
@@ -138,9 +195,14 @@ def load_run(folder):
 
     Raises OSError, or ValueError if they do not belong together.
     """
-    newest, before = (Path(folder) / name for name in CHECKPOINTS)
+    return read_whole(folder, lambda: load_parts(Path(folder)))
+
+
+def load_parts(folder):
+    """Return what load_run does, of a folder that stays."""
+    newest, before = (folder / name for name in CHECKPOINTS)
     run = read_checkpoint(newest, before)
-    path = Path(folder) / TOKENIZER
+    path = folder / TOKENIZER
     tokenizer = BPETokenizer.load(path)
     check_tokenizer(tokenizer, run.config)
     check_same(run.notes["hashes"], "tokenizer", text_fingerprint(path), path)

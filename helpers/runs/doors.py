@@ -17,6 +17,7 @@ from helpers.runs.guards import (
     check_characters,
     check_config,
     check_ids,
+    check_integer,
     check_logits,
     check_mask,
     check_memory,
@@ -25,6 +26,7 @@ from helpers.runs.guards import (
     check_prompt,
     check_prompts,
     check_ranks,
+    check_rng,
     check_sampling,
     check_settings,
     check_some_text,
@@ -41,6 +43,7 @@ from helpers.runs.guards import (
     check_uint16,
     check_vocab_size,
     check_windows,
+    check_words,
 )
 
 
@@ -101,7 +104,7 @@ def cross_entropy(logits, targets, ignore_index=-100):
             f"targets of shape {targets.shape} do not fit logits of shape "
             f"{logits.shape}; give one target for each row of logits"
         )
-    check_targets(targets[targets != ignore_index], logits.shape[-1])
+    check_targets(targets, logits.shape[-1], ignore_index)
 
 
 # lesson 05
@@ -111,6 +114,7 @@ def train_bpe(text, vocab_size, special_tokens=("<|endoftext|>",)):
     check_special_tokens(special_tokens)
     check_vocab_size(vocab_size, special_tokens)
     check_text(text)
+    check_words(text)
 
 
 def make_encoding(ranks):
@@ -155,6 +159,7 @@ def tokenize_stories(stories, tokenizer, path=None):
 
 def sample_batch(tokens, B, T, rng, starts=None):
     check_windows(tokens, B, T, starts)
+    check_rng(rng)
 
 
 # lesson 06
@@ -163,6 +168,11 @@ def sample_batch(tokens, B, T, rng, starts=None):
 def learning_rate(step, peak, warmup, total, decay="cosine", final=0.1):
     if decay not in ("cosine", "linear"):
         raise ValueError(f'decay must be "cosine" or "linear", not {decay!r}')
+    check_integer("warmup", warmup, 0)
+
+
+def clip_grad_norm(grads, max_norm):
+    check_number("max_norm", max_norm)
 
 
 def evaluate(tokens, params, config, B=16, T=None):
@@ -208,6 +218,7 @@ def sample_steps(
 ):
     check_names("sample_steps", knobs, WRITING)
     check_stop_id(stop_id, config)
+    check_rng(rng)
     check_prompt(prompt_ids, config, n_tokens)
     check_knobs(**knobs)
 
@@ -226,6 +237,7 @@ def generate_batch(
 ):
     check_names("generate_batch", knobs, WRITING)
     check_stop_id(stop_id, config)
+    check_rng(rng)
     check_prompts(prompts, config, n_tokens)
     check_knobs(**knobs)
 

@@ -1,20 +1,24 @@
-"""Lose nothing: files that are whole, and one writer to a folder.
+"""Lose nothing: files that are whole.
 
-Support code, not built in a lesson.
+Support code, not built in a lesson; folders.py does the same for folders.
 """
 
 import contextlib
 import hashlib
 import io
+import math
 import os
+import re
 import secrets
+import shutil
 import sys
 import time
 import zipfile
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock, Timeout
+
+from helpers.runs.memory import check_file
 
 
 def brief(value, length=200):
@@ -27,14 +31,18 @@ def brief(value, length=200):
 def whole_file(path, before=None):
     """Open a binary file that takes the place of path once it is complete.
 
-    What stood there moves to the path before, if one is given. Raises
-    OSError, in one sentence; then what stood there stays.
+    What stood there moves to the path before, if one is given; else a link
+    stays one. Its mode stays. Raises OSError, in one sentence; then what
+    stood there stays.
     """
-    path, mark = Path(path), secrets.token_hex(4)  # two may write at a time
+    asked, mark = path, secrets.token_hex(4)  # two may write at a time
+    path = Path(os.path.realpath(path) if before is None else path)
     partial = path.with_name(f"{path.name}.{mark}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(partial, "wb") as file:
+            with contextlib.suppress(OSError):  # nothing there yet
+                shutil.copymode(path, partial)
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -44,7 +52,7 @@ def whole_file(path, before=None):
         move(partial, path)  # readers see the old file or the new one
         sync_folder(path.parent)
     except OSError as error:
-        raise not_written(path, error) from None
+        raise not_written(asked, error) from None
     finally:
         remove_partials(path, partial)
 
@@ -84,9 +92,10 @@ def remove_partials(path, partial):
     """Remove a file half written, and those that a kill left an hour ago."""
     with contextlib.suppress(OSError):
         partial.unlink(missing_ok=True)
+        form = re.escape(path.name) + r"\.[0-9a-f]{8}\.partial"
         for old in path.parent.glob("*.partial"):
-            of_path = old.name.startswith(f"{path.name}.")
-            if of_path and time.time() - old.stat().st_mtime > 3600:
+            ours = re.fullmatch(form, old.name)
+            if ours and time.time() - old.stat().st_mtime > 3600:
                 old.unlink()
 
 
@@ -113,29 +122,52 @@ def write_arrays(path, arrays, before=None):
 def read_arrays(path):
     """Return what write_arrays wrote.
 
-    Nothing in the file is run. Raises FileNotFoundError, or ValueError if a
-    byte is missing or not what it was.
+    Nothing in the file is run, and it cannot grow in memory. Raises
+    FileNotFoundError, or ValueError if a byte is missing or not what it was.
     """
     if not Path(path).exists():
         raise FileNotFoundError(f"no checkpoint at {path}; train one first")
+    check_file(path)
     try:
-        zipfile.ZipFile(path).close()  # np.load takes other files, too
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        wanted = str(arrays.pop("sha256"))
+        problem = overgrown(path)  # np.load takes other files, too
+        if not problem:
+            with np.load(path, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+            wanted = str(arrays.pop("sha256"))
     except PermissionError:
         raise
     except Exception as error:  # damaged bytes can raise almost anything
+        problem = brief(error)
+    if problem:
         raise ValueError(
-            f"{path} is not a whole checkpoint ({brief(error)}); use an older "
-            "one"
-        ) from None
+            f"{path} is not a whole checkpoint ({problem}); use an older one"
+        )
     if wanted != fingerprint(arrays):
         raise ValueError(
             f"{path} was changed after it was written (its checksum does not "
             "fit); use an older one"
         )
     return arrays
+
+
+def overgrown(path):
+    """Say what a .npz file has no room for and tells to be in it, if so.
+
+    Looks at no more than the sizes that it tells.
+    """
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+        for member in members:
+            with archive.open(member) as file:
+                version = np.lib.format.read_magic(file)
+                read = np.lib.format.read_array_header_2_0
+                if version == (1, 0):
+                    read = np.lib.format.read_array_header_1_0
+                shape, _, dtype = read(file)
+            if math.prod(shape) * dtype.itemsize > member.file_size:
+                return f"{member.filename} is larger than it may be"
+    if sum(member.file_size for member in members) > os.path.getsize(path):
+        return "what it holds is larger than the file"
 
 
 def read_newest(read, path, before=None):
@@ -181,39 +213,3 @@ def text_fingerprint(path):
     """Return the SHA-256 of a text file, whatever ends its lines."""
     text = Path(path).read_text(encoding="utf-8")
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
-
-
-@contextlib.contextmanager
-def put_aside(paths):
-    """Move files out of the way, and back if what takes their place fails."""
-    aside = {p: p.with_name(f"{p.name}.aside") for p in paths if p.exists()}
-    for path, place in aside.items():
-        move(path, place)
-    try:
-        yield
-    except BaseException:
-        for path, place in aside.items():
-            move(place, path)
-        raise
-    for place in aside.values():
-        place.unlink()
-
-
-@contextlib.contextmanager
-def only_one(folder):
-    """Let no other process train into a folder; ValueError if one does.
-
-    Removes what killed ones have left there.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        lock = FileLock(folder / ".lock").acquire(timeout=0)
-    except Timeout:
-        raise ValueError(
-            f"another training writes to {folder}; wait for its end, or "
-            "choose another --name"
-        ) from None
-    with lock:
-        for partial in folder.glob("*.partial"):
-            partial.unlink()
-        yield

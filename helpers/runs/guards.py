@@ -6,12 +6,15 @@ notebooks/ERRORS.md lists them all; doors.py says which function asks what.
 """
 
 import math
-import os
 import re
+from itertools import permutations
+from types import SimpleNamespace
 
 import numpy as np
+import regex
 
 from helpers.runs.files import brief, fingerprint
+from helpers.runs.memory import check_room
 from helpers.runs.params import named_arrays
 
 SIZES = ("vocab_size", "max_seq_len", "d_model", "n_heads", "n_layers", "d_ff")
@@ -39,6 +42,12 @@ NUMBERS = {  # a setting, for which values it is good, and that in words
     "min_p": (lambda x: 0 <= x <= 1, "between 0 and 1"),
     "repetition_penalty": (lambda x: 0 < x < math.inf, "positive"),
 }
+LONG_WORD = regex.compile(  # each looked at from its beginning only
+    "|".join(
+        f"(?<!{kind}){kind}{{1001}}"
+        for kind in (r"\p{L}", r"\p{N}", r"[^\s\p{L}\p{N}]", r"\s")
+    )
+)
 FINITE = (math.isfinite, "a finite number")  # what a log holds
 
 
@@ -52,10 +61,17 @@ def show(value):
 
 def check_integer(name, value, least=1):
     """Raise ValueError unless value is an integer and large enough."""
+    if isinstance(value, np.integer):
+        raise ValueError(
+            f"{name} must be an integer of Python, not of NumPy; write "
+            f"int({show(value)})"
+        )
     if type(value) is not int or value < least:
         raise ValueError(
             f"{name} must be an integer >= {least}, not {show(value)}"
         )
+    if value >= 2**63:
+        raise ValueError(f"{name} must be below 2**63, not {show(value)}")
 
 
 def check_number(name, value, rule=None):
@@ -88,28 +104,6 @@ def check_names(function, settings, known):
                 f"{function} has no setting {name!r}; "
                 f"it takes {', '.join(known)}"
             )
-
-
-# memory
-
-
-def memory_size():
-    """Return the bytes of memory in this machine, a limit where unknown."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):  # Windows
-        return 2**47  # what a process can address
-
-
-def check_room(what, n_bytes):
-    """Raise ValueError for what this machine cannot hold in its memory."""
-    memory = memory_size()
-    if n_bytes > memory:
-        raise ValueError(
-            f"{what} needs {brief(f'{n_bytes // 2**30:,}', 30)} GB of memory "
-            f"or more and the machine has {memory / 2**30:,.0f}; "
-            "choose something smaller"
-        )
 
 
 # the model and its loss
@@ -165,10 +159,14 @@ def check_mask(mask, shape):
         )
 
 
-def check_targets(targets, V):
-    """Raise ValueError unless there are targets and all lie in 0..V-1."""
+def check_targets(targets, V, ignore_index=-100):
+    """Raise ValueError unless there are targets and all lie in 0..V-1.
+
+    Those that are ignore_index do not count.
+    """
     if targets.dtype.kind not in "iu":
         raise ValueError(f"targets must be integers, not {targets.dtype}")
+    targets = targets[targets != ignore_index]
     if targets.size == 0:
         raise ValueError(
             "no target to score: all are ignore_index; leave one at least"
@@ -188,7 +186,7 @@ def check_batch(ids, targets, config):
             f"targets of shape {targets.shape} do not fit ids of shape "
             f"{ids.shape}; give one target for each id"
         )
-    check_targets(targets[targets != -100], config.vocab_size)
+    check_targets(targets, config.vocab_size)
 
 
 # texts and tokens
@@ -213,9 +211,23 @@ def check_text(text):
             f"the text has half a character at place {error.start}; "
             "read it as UTF-8"
         ) from None
-    if len(text) >= 100_000 and re.search(r"\s{100000}", text):
+    if len(text) >= 100_000 and re.search(r"(?<!\s)\s{100000}", text):
         raise ValueError(
             "the text has 100,000 spaces or line breaks in a row; remove them"
+        )
+
+
+def check_words(text):
+    """Raise ValueError for a word too long to learn byte pairs from.
+
+    A word is looked through again for each pair that it holds.
+    """
+    found = LONG_WORD.search(text)
+    if found:
+        raise ValueError(
+            f"the text has a word of more than 1,000 letters, signs or "
+            f"spaces, {show(found[0][:9] + '...')}, from which byte pairs "
+            "are learnt too slowly; put spaces or line ends into it"
         )
 
 
@@ -242,6 +254,13 @@ def check_special_tokens(tokens):
         raise ValueError(
             f"special_tokens must be a tuple of strings, not {show(tokens)}"
         )
+    for token, longer in permutations(tokens, 2):
+        if longer.startswith(token):
+            raise ValueError(
+                f"the special token {show(token)} is also how "
+                f"{show(longer)} begins; choose tokens of which none begins "
+                "another"
+            )
 
 
 def check_vocab_size(vocab_size, special_tokens):
@@ -324,6 +343,15 @@ def check_tokenizer(tokenizer, config):
             f"the tokenizer has {tokenizer.vocab_size} tokens and the model "
             f"{config.vocab_size}; use the tokenizer the model was trained "
             "with"
+        )
+
+
+def check_rng(rng):
+    """Raise ValueError for a number in the place of a random generator."""
+    if isinstance(rng, int | float | np.number):
+        raise ValueError(
+            f"rng must be a generator, such as np.random.default_rng({rng})"
+            f", not {show(rng)}"
         )
 
 
@@ -440,6 +468,28 @@ def check_same(hashes, name, found, what):
         )
 
 
+def check_name(name):
+    """Raise ValueError unless a run may be called so: a folder in runs/."""
+    if not re.fullmatch(r"(?!\.)[^\x00-\x1f/\\:*?\"<>|]+", name):
+        raise ValueError(
+            f"--name must name a folder inside runs/, not {show(name)}; use "
+            "letters, digits, - and _"
+        )
+
+
+def check_alone(path, run, found, expected):
+    """Raise ValueError if a checkpoint is not what this process left there.
+
+    found, expected: version() of the file; None if there is none.
+    """
+    if found is not None and found != expected:
+        raise ValueError(
+            f"another program has written {path}, so step {run.step} was not "
+            "saved there; let one train at a time, and go on from there with "
+            "--resume"
+        )
+
+
 def check_data(run, tokens, valid_tokens):
     """Raise ValueError if a run goes on with other tokens than it had."""
     hashes = run.notes.setdefault("hashes", {})
@@ -502,6 +552,33 @@ def check_about(run):
         check_number("norm", norm, FINITE)
     for found in run.notes["hashes"].values():
         check_text(found)
+    check_stories(**run.notes["stories"])
+
+
+def check_stories(source=None, valid_stories=1):
+    """Raise ValueError unless a run can have been trained on these."""
+    check_string(source or "")  # a path may hold any bytes
+    check_integer("valid_stories", valid_stories)
+
+
+def check_size(path, config, arrays):
+    """Raise ValueError if a config asks for more numbers than a file holds.
+
+    Counts some of the matrices only. So a small file makes no large run.
+    """
+    C, V = config.d_model, config.vocab_size
+    table = SimpleNamespace(shape=(V, C), dtype="float32")
+    name = "params/token_embedding.weight"
+    check_fit(path, name, arrays.get(name), table)
+    least = V * C + 2 * config.n_layers * C * (C + config.d_ff)
+    if config.positions == "learned":
+        least += config.max_seq_len * C
+    held = sum(a.size for n, a in arrays.items() if n.startswith("params/"))
+    if least > held:
+        raise ValueError(
+            f"{path} does not fit its config, which asks for {least:,} "
+            f"numbers or more: there are {held:,}; use an older one"
+        )
 
 
 def check_fit(path, name, loaded, array):

@@ -4,25 +4,26 @@ Support code. train() takes its steps from train_steps and keeps books between
 them; it changes nothing about a step.
 """
 
-import contextlib
-import signal
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
 from tqdm.auto import tqdm
 
-from helpers.runs.checkpoints import save_run
-from helpers.runs.guards import check_data, check_finite, check_tokens
+from helpers.runs.checkpoints import CHECKPOINTS, TOKENIZER, save_run
+from helpers.runs.folders import version
+from helpers.runs.guards import (
+    check_alone,
+    check_data,
+    check_finite,
+    check_tokens,
+)
 from helpers.runs.scoring import token_nats
 from helpers.runs.speed import batch_loss_and_grads, keep_freed_memory
+from helpers.runs.stops import Patient, signals_call
 from helpers.tinystories import sample_batch, story_starts
 from helpers.training import evaluate, train_steps
-
-INTERRUPTS = [  # Ctrl-C, and what a console of Windows can send to a program
-    getattr(signal, name)
-    for name in ("SIGINT", "SIGBREAK")
-    if hasattr(signal, name)
-]
 
 
 def train(
@@ -33,20 +34,29 @@ def train(
     progress=True,
     gradient=batch_loss_and_grads,
     agree=any,
+    tokenizer=None,
 ):
     """Train on to settings.steps; return the log, a list of rows.
 
     draw(rng) returns a batch, measure(run) the loss of a row. Saves to folder
-    with each row. Ctrl-C stops after the step under way and saves what there
-    is; of several processes, agree(pressed) tells all when one is to stop.
-    Raises ValueError if the run diverges.
+    with each row, tokenizer too if it is gone. Ctrl-C and the like stop after
+    the step under way and save what there is; of several processes,
+    agree(pressed) tells all when one is to stop. Raises ValueError if the run
+    diverges, or if another program writes to the folder.
     """
     keep_freed_memory()
-    s, stop = run.settings, False
+    s, stop, pressed = run.settings, False, []
     recent = run.notes.setdefault("recent", [])
-    bar = tqdm(total=s.steps, initial=run.step, disable=not progress)
+    save = saver(folder, run, tokenizer)
+    bar = tqdm(
+        total=s.steps,
+        initial=run.step,
+        disable=not progress,
+        file=Patient(sys.stderr),
+    )
     began = time.perf_counter() - (run.log[-1]["seconds"] if run.log else 0)
-    with bar, ctrl_c_waits() as pressed, np.errstate(all="ignore"):
+    noted = signals_call(lambda *_: pressed.append(True))
+    with bar, noted, np.errstate(all="ignore"):
         for loss, norm in train_steps(run, draw, gradient):
             recent.append((loss, norm))
             bar.update()
@@ -55,13 +65,34 @@ def train(
             due = run.step % s.eval_every == 0 or run.step == s.steps
             if due:
                 add_row(run, measure(run), time.perf_counter() - began)
-            if folder is not None and (due or stop):
-                save_run(folder, run)
+            if due or stop:
+                save()
             if stop:
                 break
     if stop:
-        print(f"stopped after step {run.step}; the model keeps what it has")
+        said = f"stopped after step {run.step}; the model keeps what it has"
+        print(said, file=Patient(sys.stdout))
     return run.log
+
+
+def saver(folder, run, tokenizer):
+    """Return a function that saves run to folder, if there is one.
+
+    Refuses once another program has written there.
+    """
+    if folder is None:
+        return lambda: None
+    newest = Path(folder) / CHECKPOINTS[0]
+    left = version(newest)  # by whoever has saved the run
+
+    def save():
+        nonlocal left
+        check_alone(newest, run, version(newest), left)
+        whole = (Path(folder) / TOKENIZER).exists()
+        save_run(folder, run, None if whole else tokenizer)
+        left = version(newest)
+
+    return save
 
 
 def add_row(run, valid_loss, seconds):
@@ -113,19 +144,3 @@ def evaluate_stories(tokens, params, config):
     stories = [tokens[i : j + 1] for i, j in zip(ends, ends[1:])]
     nats = [token_nats(ids, params, config).sum() for ids in stories]
     return float(sum(nats) / (ends[-1] - ends[0]))
-
-
-@contextlib.contextmanager
-def ctrl_c_waits():
-    """Turn Ctrl-C into an entry of the list that is yielded."""
-    pressed, before = [], {}
-    with contextlib.suppress(ValueError):  # in a thread: no Ctrl-C comes here
-        for number in INTERRUPTS:
-            before[number] = signal.signal(
-                number, lambda *_: pressed.append(True)
-            )
-    try:
-        yield pressed
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -9,21 +9,28 @@ from helpers.runs.params import attention_weights as attention_weights
 STYLES = ["-", "--", ":", "-."]
 
 
+def plain(text):
+    """Return text that Matplotlib shows as it is: $$ is no mathematics."""
+    return str(text).replace("$", r"\$")
+
+
 def plot_attention(weights, labels=None, titles=None):
     """Draw attention weights (H, T, S) side by side, one picture a head.
 
     Row = the position that attends, column = what it attends to.
     """
     H, T, S = weights.shape
+    rows, columns = (list(map(plain, labels or range(n))) for n in (T, S))
     figure, axes = plt.subplots(
         1, H, figsize=(2.2 * H + 1, 2.6), squeeze=False, layout="constrained"
     )
     for h, axis in enumerate(axes[0]):
         image = axis.imshow(weights[h], cmap="cividis", vmin=0, vmax=1)
-        axis.set_title(titles[h] if titles else f"head {h}", fontsize=9)
+        title = plain(titles[h]) if titles else f"head {h}"
+        axis.set_title(title, fontsize=9)
         axis.set_xlabel("attended to")
-        axis.set_xticks(range(S), labels or range(S), rotation=90, fontsize=7)
-        axis.set_yticks(range(T), labels or range(T), fontsize=7)
+        axis.set_xticks(range(S), columns, rotation=90, fontsize=7)
+        axis.set_yticks(range(T), rows, fontsize=7)
     axes[0, 0].set_ylabel("position")
     figure.colorbar(image, ax=axes[0].tolist(), label="weight", shrink=0.8)
     plt.show()
@@ -33,8 +40,8 @@ def plot_lines(x, curves, xlabel, ylabel):
     """Draw {name: y} against x, told apart by colour and by line style."""
     figure, axis = plt.subplots(figsize=(5.5, 3), layout="constrained")
     for (name, y), style in zip(curves.items(), STYLES * len(curves)):
-        axis.plot(x, y, style, label=name)
-    axis.set(xlabel=xlabel, ylabel=ylabel)
+        axis.plot(x, y, style, label=plain(name))
+    axis.set(xlabel=plain(xlabel), ylabel=plain(ylabel))
     axis.legend()
     axis.grid(alpha=0.3)
     plt.show()
@@ -47,8 +54,8 @@ def plot_table(table, xlabel, ylabel, label):
     image = axis.imshow(
         table, aspect="auto", cmap="RdBu", vmin=-size, vmax=size
     )
-    axis.set(xlabel=xlabel, ylabel=ylabel)
-    figure.colorbar(image, label=label)
+    axis.set(xlabel=plain(xlabel), ylabel=plain(ylabel))
+    figure.colorbar(image, label=plain(label))
     plt.show()
 
 
@@ -57,9 +64,9 @@ def plot_bars(names, values, xlabel):
     height = 0.28 * len(names) + 0.8
     figure, axis = plt.subplots(figsize=(5.5, height), layout="constrained")
     axis.barh(range(len(names)), values, color="#31688e")
-    axis.set_yticks(range(len(names)), names)
+    axis.set_yticks(range(len(names)), list(map(plain, names)))
     axis.invert_yaxis()
-    axis.set_xlabel(xlabel)
+    axis.set_xlabel(plain(xlabel))
     plt.show()
 
 
@@ -91,7 +98,7 @@ def plot_log_log(curves, xlabel, ylabel):
     looks = zip(STYLES * len(curves), "os^vDPX*<>" * len(curves))
     for (name, (x, y)), (style, marker) in zip(curves.items(), looks):
         marker = marker if len(x) < 30 else ""
-        axis.loglog(x, y, style, marker=marker, ms=5, label=name)
+        axis.loglog(x, y, style, marker=marker, ms=5, label=plain(name))
     for side in (axis.xaxis, axis.yaxis):
         low, high = side.get_view_interval()
         if high < 5 * low:
@@ -100,7 +107,7 @@ def plot_log_log(curves, xlabel, ylabel):
             side.set_major_locator(LogLocator(subs=(1, 2, 5)))
         side.set_major_formatter("{x:g}" if high < 1e4 * low else "{x:.0e}")
         side.set_minor_formatter("")
-    axis.set(xlabel=xlabel, ylabel=ylabel)
+    axis.set(xlabel=plain(xlabel), ylabel=plain(ylabel))
     axis.legend(fontsize=8)
     axis.grid(alpha=0.3, which="both")
     plt.show()
@@ -119,10 +126,11 @@ def plot_runs(curves, xlabel, ylabel):
         look = {"ls": "none" if words else style, "marker": marker}
         means = [np.mean(values) for values in runs.values()]
         spreads = [np.std(values, ddof=1) for values in runs.values()]
+        places = [plain(x) if words else x for x in runs]
         bars = axis.errorbar(
-            list(runs), means, spreads, capsize=3, label=name, **look
+            places, means, spreads, capsize=3, label=plain(name), **look
         )
-        for x, values in runs.items():
+        for x, values in zip(places, runs.values()):
             dots = {"color": bars[0].get_color(), "s": 10, "alpha": 0.5}
             axis.scatter([x] * len(values), values, **dots)
     if words:
@@ -133,7 +141,7 @@ def plot_runs(curves, xlabel, ylabel):
         axis.set_xscale("log")
         axis.set_xticks(numbers, map(str, numbers), fontsize=8)
         axis.set_xticks([], minor=True)
-    axis.set(xlabel=xlabel, ylabel=ylabel)
+    axis.set(xlabel=plain(xlabel), ylabel=plain(ylabel))
     if len(curves) > 1:
         axis.legend(fontsize=8)
     axis.grid(alpha=0.3)

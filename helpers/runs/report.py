@@ -6,9 +6,11 @@ figures are then written from that, the log and the checkpoint. Nothing in
 them is typed by hand.
 """
 
+import contextlib
 import hashlib
 import json
 import math
+import os
 import re
 import statistics
 import time
@@ -24,7 +26,8 @@ import numpy as np
 from helpers.generation import generate, generate_batch
 from helpers.language_model import count_params, language_model
 from helpers.runs.checkpoints import load_run
-from helpers.runs.files import whole_file, write_whole
+from helpers.runs.files import brief, fingerprint, whole_file, write_whole
+from helpers.runs.folders import inode
 from helpers.runs.plots import attention_weights, plot_attention, plot_losses
 from helpers.runs.scoring import token_nats
 from helpers.runs.speed import (
@@ -33,7 +36,7 @@ from helpers.runs.speed import (
     sgemm_peak,
 )
 from helpers.scale import step_flops
-from helpers.tinystories import load_stories
+from helpers.tinystories import load_stories, tokenize_stories
 from helpers.training import (
     bits_per_byte,
     start_run,
@@ -57,25 +60,25 @@ def write_report(folder, files=()):
     """Measure a run on files of held-out stories, and write its report.
 
     Without files, what was measured before is written up once more. Returns
-    one line with the main result. Raises ValueError if nothing was measured.
+    one line with the main result. Raises ValueError if nothing was measured,
+    or if that is damaged.
     """
     run, tokenizer = load_run(folder)
-    path = folder / "measured.json"
-    measured = {"stories": {}}
-    if path.exists():
-        measured = json.loads(path.read_text("utf-8"))
-    for file in files:
-        stories, name = load_stories(file), Path(file).name
-        found = measure(stories, file, run, tokenizer)
-        measured["stories"][name] = found
-        if file == files[0]:
-            measured["told"] = count_mistakes(stories, run, tokenizer)
-            measured["samples"] = tell_samples(run, tokenizer)
-            measured["speed"] = measure_speed(run)
-    if not measured["stories"]:
+    began, path = inode(folder), folder / "measured.json"
+    if files:
+        measured = measure_all(dict.fromkeys(files), run, tokenizer)
+        with contextlib.suppress(ValueError):  # nothing whole: nothing kept
+            before = read_measured(path, run)["stories"]
+            measured["stories"] = measured["stories"] | {
+                name: found
+                for name, found in before.items()
+                if name not in measured["stories"]
+            }
+    else:
+        measured = read_measured(path, run)
+    if inode(folder) != began:
         raise ValueError(
-            f"{folder} has not been measured yet; name a file of held-out "
-            "stories (make report ON=FILE)"
+            f"{folder} was replaced while it was measured; report once more"
         )
     write_whole(path, json.dumps(measured, indent=1) + "\n")
     draw_figures(folder, run, tokenizer, measured)
@@ -84,13 +87,54 @@ def write_report(folder, files=()):
     return f"{folder / 'REPORT.md'}: {headline(measured)}"
 
 
+def read_measured(path, run):
+    """Return what an earlier report has measured; ValueError if nothing."""
+    if not path.exists():
+        raise ValueError(
+            f"{path.parent} has not been measured yet; name a file of "
+            "held-out stories (make report ON=FILE)"
+        )
+    try:
+        measured = json.loads(path.read_text("utf-8"))
+        headline(measured)
+        report_text("", run, measured)  # which reads all of it
+        measured["samples"][0]["text"].strip()  # of which a figure is drawn
+    except Exception as error:  # what is missing or odd can raise anything
+        raise ValueError(
+            f"{path} is not what a report has written ({brief(error)}); "
+            "measure once more (make report ON=FILE)"
+        ) from None
+    return measured
+
+
 # measure
+
+
+def measure_all(files, run, tokenizer):
+    """Return all that is measured, for the first file more than for others.
+
+    A name that two of the files have gives way to their paths.
+    """
+    bases = [Path(file).name for file in files]
+    loaded = [load_stories(file) for file in files]
+    measured = {"stories": {}}
+    for file, base, stories in zip(files, bases, loaded):
+        name = base if bases.count(base) == 1 else str(file)
+        measured["stories"][name] = measure(stories, file, run, tokenizer)
+    return measured | {
+        "told": count_mistakes(loaded[0], run, tokenizer),
+        "samples": tell_samples(run, tokenizer),
+        "speed": measure_speed(run),
+    }
 
 
 def measure(stories, path, run, tokenizer):
     """Return the bits per byte of a run on stories, and where they go."""
+    with open(path, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {
-        "sha256": hashlib.sha256(Path(path).read_bytes()).hexdigest(),
+        "sha256": digest,
+        "seen": was_trained_on(stories, path, run, tokenizer),
         "stories": len(stories),
         "bytes": sum(len(story.encode("utf-8")) for story in stories),
         "bits_per_byte": bits_per_byte(
@@ -98,6 +142,13 @@ def measure(stories, path, run, tokenizer):
         ),
         "bits_by_kind": bits_by_kind(stories, run, tokenizer),
     }
+
+
+def was_trained_on(stories, path, run, tokenizer):
+    """Tell whether a file is known to be what a run was trained on."""
+    tokens = tokenize_stories(stories, tokenizer)
+    same = run.notes["hashes"].get("tokens") == fingerprint({"tokens": tokens})
+    return same or run.notes["stories"].get("source") == os.path.abspath(path)
 
 
 def bits_by_kind(stories, run, tokenizer):
@@ -132,15 +183,17 @@ def kind_of(place, ids, texts, end):
 def count_mistakes(stories, run, tokenizer):
     """Count what goes wrong in stories told, and in as many written ones."""
     end, config = tokenizer.end_of_text, run.config
-    told = generate_batch(
-        [[end]] * N_TOLD,
-        run.params,
-        config,
-        n_tokens=config.max_seq_len,
-        rng=np.random.default_rng(0),
-        stop_id=end,
-        temperature=0.8,
-    )
+    told = []
+    if config.max_seq_len > 1:  # or there is no room for a first word
+        told = generate_batch(
+            [[end]] * N_TOLD,
+            run.params,
+            config,
+            n_tokens=config.max_seq_len,
+            rng=np.random.default_rng(0),
+            stop_id=end,
+            temperature=0.8,
+        )
     longest = config.max_seq_len - 2  # with room for both ends
     ended = [tokenizer.decode(ids) for ids in told if len(ids) <= longest]
     short = [s for s in stories if len(tokenizer.encode(s)) <= longest]
@@ -153,28 +206,32 @@ def count_mistakes(stories, run, tokenizer):
 
 
 def habits(texts):
-    """Return what can be counted in stories, as means or shares."""
+    """Return what can be counted in stories, as means or shares.
+
+    None stands for what there is nothing to count of.
+    """
     words = [re.findall(r"\w+", text.lower()) for text in texts]
     runs = [list(zip(*(w[i:] for i in range(4)))) for w in words]
     names = [re.findall(r"(?<=[a-z,] )[A-Z][a-z]+", text) for text in texts]
+    repeats = sum(len(r) - len(set(r)) for r in runs)
+    lengths = [len(w) for w in words]
     return {
-        "words (median)": statistics.median(map(len, words)),
-        "runs of four words said before in the story, %": percent(
-            len(r) - len(set(r)) for r in runs
-        )
-        / statistics.mean(map(len, runs)),
-        "stories with a quotation left open, %": percent(
-            text.count('"') % 2 for text in texts
+        "words (median)": statistics.median(lengths) if words else None,
+        "runs of four words said before in the story, %": share(
+            100 * repeats, sum(map(len, runs))
         ),
-        "different names (mean)": statistics.mean(
-            len(set(found)) for found in names
+        "stories with a quotation left open, %": share(
+            100 * sum(text.count('"') % 2 for text in texts), len(texts)
+        ),
+        "different names (mean)": share(
+            sum(len(set(found)) for found in names), len(names)
         ),
     }
 
 
-def percent(counts):
-    """Return the mean of some counts, times 100."""
-    return 100 * statistics.mean(counts)
+def share(part, whole):
+    """Return part / whole, None of nothing."""
+    return part / whole if whole else None
 
 
 def tell_samples(run, tokenizer):
@@ -183,15 +240,17 @@ def tell_samples(run, tokenizer):
     for temperature, seed in product(TEMPERATURES, SEEDS):
         if temperature == 0 and seed != SEEDS[0]:
             continue  # nothing is drawn
-        ids = generate(
-            [end],
-            run.params,
-            run.config,
-            n_tokens=run.config.max_seq_len,
-            rng=np.random.default_rng(seed),
-            stop_id=end,
-            temperature=temperature,
-        )
+        ids = []
+        if run.config.max_seq_len > 1:
+            ids = generate(
+                [end],
+                run.params,
+                run.config,
+                n_tokens=run.config.max_seq_len,
+                rng=np.random.default_rng(seed),
+                stop_id=end,
+                temperature=temperature,
+            )
         sample = {"temperature": temperature, "seed": seed}
         samples.append(sample | {"text": tokenizer.decode(ids)})
     return samples
@@ -223,7 +282,8 @@ def draw_figures(folder, run, tokenizer, measured):
     """Draw losses.png, and attention.png of two heads on a story's start."""
     save_figure(folder / "losses.png", (6, 3.5), plot_losses, run.log)
     text = measured["samples"][0]["text"]
-    ids = [tokenizer.end_of_text, *tokenizer.encode(text)][:24]
+    ids = [tokenizer.end_of_text, *tokenizer.encode(text)]
+    ids = ids[: min(24, run.config.max_seq_len)]
     texts = ["start", *(tokenizer.decode([i]) for i in ids[1:])]
     cache = language_model(np.array([ids]), run.params, run.config)[1]
     weights = attention_weights(cache)[:, 0]  # (n_layers, H, T, T)
@@ -236,7 +296,7 @@ def draw_figures(folder, run, tokenizer, measured):
 
 def nearest_head(weights):
     """Return (layer, head) of the head that looks most at the token before."""
-    before = np.diagonal(weights, -1, axis1=-2, axis2=-1).mean(-1)
+    before = np.diagonal(weights, -1, axis1=-2, axis2=-1).sum(-1)
     return np.unravel_index(before.argmax(), before.shape)
 
 
@@ -254,11 +314,11 @@ def farthest_head(weights):
 def save_figure(path, size, plot, *args):
     """Write what a function of plots.py draws, size in inches, as PNG."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that it cannot be shown here
+        warnings.simplefilter("ignore")  # that it is not shown; odd letters
         plot(*args)
-    plt.gcf().set_size_inches(size)
-    with whole_file(path) as file:
-        plt.savefig(file, format="png", dpi=100)
+        plt.gcf().set_size_inches(size)
+        with whole_file(path) as file:
+            plt.savefig(file, format="png", dpi=100)
     plt.close()
 
 
@@ -267,8 +327,14 @@ def headline(measured):
     name, found = next(iter(measured["stories"].items()))
     return (
         f"{found['bits_per_byte']:.3f} bits per byte on {name} "
-        f"({found['stories']:,} stories, {found['bytes']:,} bytes)"
+        f"({size_of(found)})"
     )
+
+
+def size_of(found):
+    """Return how much was measured, and whether it was held out at all."""
+    seen = ", which the run was trained on" if found.get("seen") else ""
+    return f"{found['stories']:,} stories, {found['bytes']:,} bytes{seen}"
 
 
 def report_text(name, run, measured):
@@ -321,9 +387,8 @@ def about_losses(measured):
     """Return the bits per byte on each file, beside those of others."""
     rows = []
     for name, found in measured["stories"].items():
-        size = f"{found['stories']:,} stories, {found['bytes']:,} bytes"
         bits = f"**{found['bits_per_byte']:.3f} bits per byte**"
-        rows.append([f"`{name}` ({size})", "this run", bits])
+        rows.append([f"`{name}` ({size_of(found)})", "this run", bits])
         others = REFERENCES.get(found["sha256"][:12], {})
         rows += [["", k, f"{v:.3f} bits per byte"] for k, v in others.items()]
     return table(["held-out stories", "who", "cost"], rows) + (
@@ -334,12 +399,11 @@ def about_losses(measured):
 
 def about_time(run, measured):
     """Return a paragraph on tokens, time and speed."""
-    last, found = run.log[-1], measured["speed"]
+    found = measured["speed"]
     tokens = run.settings.batch_size * run.settings.seq_len
     step, peak = found["seconds_per_step"], found["sgemm_gflops"]
     return (
-        f"{last['tokens']:,} tokens in {last['seconds'] / 60:.0f} minutes, "
-        f"{last['tokens'] / last['seconds']:,.0f} tokens per second. "
+        f"{about_log(run.log)} "
         f"Measured for this report, a step alone takes {step:.2f} s: "
         f"{tokens / step:,.0f} tokens per second, "
         f"{found['gflop_per_step'] / step:.0f} GFLOP/s, which is "
@@ -348,10 +412,23 @@ def about_time(run, measured):
     )
 
 
+def about_log(log):
+    """Return a sentence on what the training took, as far as it says."""
+    if not log:
+        return "Its log has no row yet."
+    tokens, seconds = log[-1]["tokens"], log[-1]["seconds"]
+    if not seconds:
+        return f"{tokens:,} tokens in less than a tenth of a second."
+    return (
+        f"{tokens:,} tokens in {seconds / 60:.0f} minutes, "
+        f"{tokens / seconds:,.0f} tokens per second."
+    )
+
+
 def about_kinds(measured):
     """Return the table of what kinds of tokens cost."""
     found = next(iter(measured["stories"].values()))["bits_by_kind"]
-    total = sum(bits for _, bits in found.values())
+    total = sum(bits for _, bits in found.values()) or 1
     rows = [
         [kind, f"{n:,}", f"{bits / n:.2f}", f"{bits / total:.1%}"]
         for kind, (n, bits) in sorted(
@@ -366,7 +443,7 @@ def about_mistakes(measured):
     """Return the table of habits, told stories beside written ones."""
     found = measured["told"]
     rows = [
-        [habit, f"{found['told'][habit]:.1f}", f"{value:.1f}"]
+        [habit, *map(tenths, (found["told"][habit], value))]
         for habit, value in found["written"].items()
     ]
     return (
@@ -377,9 +454,16 @@ def about_mistakes(measured):
     )
 
 
+def tenths(value):
+    """Return a number with one decimal, a dash for none."""
+    return "–" if value is None else f"{value:.1f}"
+
+
 def sample_text(sample):
     """Return a sample as a quotation under its setting."""
-    lines = [line for line in sample["text"].splitlines() if line.strip()]
+    text = re.sub(r"[^\S\n ]|[\0-\x08\x0e-\x1f\x7f]", " ", sample["text"])
+    lines = [line for line in text.split("\n") if line.strip()]
+    lines = lines or ["(nothing: it ends at once)"]
     quoted = "\n>\n".join(f"> {line}" for line in lines)
     return (
         f"**Temperature {sample['temperature']}, seed {sample['seed']}**"
@@ -390,4 +474,5 @@ def sample_text(sample):
 def table(heads, rows):
     """Return a table in Markdown."""
     lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+    cells = [[str(c).replace("|", "\\|") for c in line] for line in lines]
+    return "\n".join(f"| {' | '.join(line)} |" for line in cells)

@@ -10,13 +10,15 @@ import socket
 import threading
 from itertools import islice
 from urllib.parse import urlsplit
-from urllib.request import getproxies
+from urllib.request import getproxies, proxy_bypass
 
 from tqdm.auto import tqdm
 
+from helpers.stories.files import trim
 from helpers.tinystories import END_OF_TEXT
 
 HUB = "https://huggingface.co"
+PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
 STORIES = "hf://datasets/roneneldan/TinyStories/TinyStoriesV2-GPT4-train.txt"
 
 
@@ -28,15 +30,12 @@ def hub_reachable(seconds=2):
     """
     if os.environ.get("HF_HUB_OFFLINE", "0") != "0":
         return False
-    hub = os.environ.get("HF_ENDPOINT", HUB)
-    place = urlsplit(getproxies().get("https", hub))
     found = threading.Event()
 
     def look():  # in a thread: looking up the name has no time limit
-        address = place.hostname, place.port or 443
         with (
-            contextlib.suppress(OSError),
-            socket.create_connection(address, timeout=seconds),
+            contextlib.suppress(OSError, ValueError),  # unknown; no address
+            socket.create_connection(gate(), timeout=seconds),
         ):
             found.set()
 
@@ -44,6 +43,20 @@ def hub_reachable(seconds=2):
     thread.start()
     thread.join(seconds)
     return found.is_set()
+
+
+def gate():
+    """Return the host and the port that lead to the hub.
+
+    Those of a proxy, where the environment names one for it.
+    """
+    hub = urlsplit(os.environ.get("HF_ENDPOINT", HUB))
+    proxies = getproxies()
+    proxy = proxies.get(hub.scheme) or proxies.get("all")
+    place = hub
+    if proxy and not proxy_bypass(hub.hostname or ""):
+        place = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+    return place.hostname, place.port or PORTS.get(place.scheme, 443)
 
 
 def download_stories(n, data_files=STORIES):
@@ -83,5 +96,5 @@ def group_stories(lines):
 
 def story_of(lines):
     """Return a list of the one story in lines, or of none."""
-    story = "\n".join(lines).strip()
+    story = trim("\n".join(lines))
     return [story] if story else []

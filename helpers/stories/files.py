@@ -13,31 +13,61 @@ import numpy as np
 
 from helpers.runs.files import whole_file, write_whole
 from helpers.runs.guards import check_alphabet
+from helpers.runs.memory import check_file
+
+INVISIBLE = "\ufeff\u200b" + "".join(
+    filter(str.isspace, map(chr, range(0x3001)))
+)
 
 
 def read_parts(path, separator):
     """Read a text file; return what stands between separators, stripped.
 
-    Empty parts are left out. Raises ValueError for a file that is not UTF-8
-    or holds nothing else.
+    Empty parts are left out, and no more than the parts is kept in memory.
+    Raises ValueError for a file that is not UTF-8 or holds nothing else.
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{path} is not UTF-8 text (byte {error.start}); "
-            "convert it to UTF-8 first"
-        ) from None
-    parts = [part.strip() for part in text.split(separator)]
-    if not any(parts):
+    check_file(path)
+    parts, place = [], 0
+    with open(path, "rb") as file:
+        for raw in cut(file, separator.encode("utf-8")):
+            try:
+                part = trim(raw.decode("utf-8"))
+            except UnicodeDecodeError as error:
+                raise ValueError(
+                    f"{path} is not UTF-8 text (byte {place + error.start}); "
+                    "convert it to UTF-8 first"
+                ) from None
+            if part:
+                parts.append(part)
+            place += len(raw) + len(separator)
+    if not parts:
         raise ValueError(f"{path} holds no story; choose another file")
-    return [part for part in parts if part]
+    return parts
+
+
+def cut(file, separator):
+    """Yield what stands between separators in a binary file, as it comes."""
+    held = b""
+    while chunk := file.read(2**20 + len(held)):  # long parts take long steps
+        *parts, held = (held + chunk).split(separator)
+        yield from parts
+    yield held
+
+
+def trim(text):
+    """Return text without what cannot be seen at its ends.
+
+    Lines end as Python has it, whatever system wrote the text.
+    """
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    return text.strip(INVISIBLE)
 
 
 def mend(text):
     """Undo UTF-8 that was read as Windows-1252, as in `â€œHello`.
 
-    Text of which any part cannot have come about so stays as it is.
+    Text of which any part cannot have come about so stays as it is, and so
+    does what may be meant: a capital before a quotation mark, as in `JOSÉ’s`.
     """
     if not re.search("[\xc2-\xf4]", text):
         return text
@@ -46,14 +76,17 @@ def mend(text):
         parts = re.split(f"([{undefined}])", text)
         codecs = ["cp1252", "latin-1"]  # by turns
         raw = [p.encode(codecs[i % 2]) for i, p in enumerate(parts)]
-        return b"".join(raw).decode("utf-8")
+        mended = b"".join(raw).decode("utf-8")
     except UnicodeError:
         return text
+    sure = re.search("[ÂÃâð]", text) or re.search("[^\0-\x7f]{2}", mended)
+    return mended if sure else text
 
 
 def read_ranks(path):
     """Read a .tiktoken file into {bytes: id}; ValueError if it is none."""
     ranks = {}
+    check_file(path)
     try:
         for line in Path(path).read_text(encoding="ascii").splitlines():
             token, rank = line.split()
@@ -94,6 +127,7 @@ def gpt2_ranks():
 
 def read_characters(path):
     """Read a JSON list of characters; ValueError if it is something else."""
+    check_file(path)
     try:
         characters = json.loads(Path(path).read_text("ascii"))
         check_alphabet(characters)

@@ -1,0 +1,1 @@
+"""What learners write, right and wrong, one module a lesson."""
