@@ -49,7 +49,7 @@ lab: .venv/looked  ## open the notebooks in JupyterLab (LAB_ARGS=...)
 	@touch $@
 
 panel: $(ready)  ## serve the panel of lesson 07 as a page of its own
-	@$(venv) -m voila notebooks/panel.ipynb $(PANEL_ARGS)
+	@$(venv) -m helpers.panel $(PANEL_ARGS)
 
 run: $(ready)  ## run the lessons in place (LESSONS="01 02"), tell a story
 	@WORKBOOK_DATA=grammar $(venv) tests/run_notebooks.py $(LESSONS)

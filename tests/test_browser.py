@@ -49,7 +49,7 @@ LESSON = "07_generation.ipynb"
 WINDOW = {"width": 1440, "height": 1000}
 NO_NEWS = {"fetchNews": "false", "checkForUpdates": False}
 ALL_CELLS = {"windowingMode": "none"}  # also those that are out of sight
-STATUS = "> p:not([data-old])"
+STATUS = "> .status"
 MARKUP = "<b>bold</b> & <img src=x onerror=alert(1)>"
 
 # A larger model's pace, so that there is time to look and to press Stop, and
@@ -58,20 +58,19 @@ SLOWER = """
 import time
 from helpers.panel import writer
 
-quick_steps, changes = writer.sample_steps, []
+quick_token, changes = writer.next_token, []
 
 
-def slow_steps(*args, **settings):
-    for step in quick_steps(*args, **settings):
-        time.sleep(0.05)
-        yield step
+def slow_token(*args, **settings):
+    time.sleep(0.05)
+    return quick_token(*args, **settings)
 
 
-writer.sample_steps = slow_steps
+writer.next_token = slow_token
 panel.temperature.value, panel.length.value = 0.777, 200
 panel.temperature.observe(changes.append, "value")
 """
-QUICK_AGAIN = "writer.sample_steps = quick_steps; print(changes)"
+QUICK_AGAIN = "writer.next_token = quick_token; print(changes)"
 
 # How many times lighter or darker is the text than what lies behind it?
 CONTRAST = """panel => {
@@ -109,14 +108,14 @@ RECORD = """panel => {
   const look = () => window.seen.push([
     performance.now(),
     panel.querySelector(".story").textContent.length,
-    panel.querySelector(".panel-view > p").textContent]);
+    panel.querySelector(".status").textContent]);
   new MutationObserver(look).observe(panel, {childList: true, subtree: true});
   panel.addEventListener(
     "click", () => { window.pressed = performance.now(); }, true);
   look();
 }"""
-FORGET = """panel => panel.querySelectorAll(".panel-view > p").forEach(
-  p => { p.dataset.old = ""; })"""
+FORGET = """panel => panel.querySelectorAll(".status").forEach(
+  status => { status.textContent = ""; })"""
 
 
 @pytest.fixture(scope="module")
@@ -209,7 +208,7 @@ def page(browser, tmp_path_factory):
     copy_lesson(folder / "notebooks")
     with open_lab(browser, folder, "notebooks", LESSON) as page:
         menu(page, "Run", "Run All Cells")
-        slower = page.locator(".jp-CodeCell").filter(has_text="slow_steps")
+        slower = page.locator(".jp-CodeCell").filter(has_text="slow_token")
         number = slower.locator(".jp-InputPrompt")
         shows(number, re.compile(r"\[\d+\]:"))
         yield page
@@ -257,7 +256,7 @@ class Panel:
         self.view = self.box.locator(".panel-view").first
         self.status = self.view.locator(STATUS)
         self.story = self.view.locator(".story")
-        self.title = self.view.locator(".right > p")
+        self.title = self.view.locator('[data-part="bars"] > p')
         self.bars = self.view.locator(".bars [data-pick]")
 
     def press(self, name):
@@ -452,7 +451,7 @@ def test_markup_stays_text(panel):
     shows(panel.story, MARKUP)
     panel.generate()
     assert panel.text().startswith(MARKUP)
-    assert panel.box.locator(".story b, .story img").count() == 0
+    assert panel.box.locator(".story b b, .story img").count() == 0
     assert panel.page.dialogs == []
 
 
@@ -464,11 +463,14 @@ def test_colours_have_numbers(panel, keep):
     keep(panel, "surprise")
     panel.colour.select_option("attention")
     expect(token).to_have_attribute("title", re.compile(r"^weight \d"))
-    heads = panel.view.locator(".heads [data-pick]")
-    expect(heads.first).to_have_attribute("aria-selected", "true")
+    heads = panel.view.locator(".heads")
+    chosen = heads.locator('[aria-selected="true"]')
+    expect(chosen).to_be_in_viewport()  # also where the list had to scroll
     before = panel.story.inner_html()
-    heads.nth(3).click()
-    expect(heads.nth(3)).to_have_attribute("aria-selected", "true")
+    other = heads.locator('[aria-selected="false"]').first
+    name = other.get_attribute("data-pick")
+    other.click()
+    expect(chosen).to_have_attribute("data-pick", name)
     assert panel.story.inner_html() != before
     keep(panel, "attention")
 
@@ -513,17 +515,108 @@ def test_readable(panel, keep, theme):
         assert pale == []
 
 
+def test_an_error_looks_like_one(panel, keep):
+    panel.prompt.fill("word " * 2000)
+    shows(panel.status, "Error: The prompt has ")
+    expect(panel.status).to_have_class(re.compile("alarm"))
+    assert panel.text() == ""
+    keep(panel, "error")
+    panel.prompt.fill("Once")
+    shows(panel.status, "press Generate")
+    expect(panel.status).not_to_have_class(re.compile("alarm"))
+
+
+def test_another_story(panel):
+    seed = panel.box.get_by_label("seed")
+    panel.generate()
+    first = panel.text()
+    before = int(seed.input_value())
+    panel.press("Another story")
+    panel.ended()
+    expect(seed).to_have_value(f"{before + 1}")
+    assert panel.text() != first
+    seed.fill(f"{before}")
+    seed.press("Enter")
+
+
+def test_a_reader_of_the_screen_hears_the_end_alone(panel):
+    panel.press("Generate")
+    shows(panel.status, "so far")
+    expect(panel.status).to_have_attribute("aria-live", "off")
+    panel.ended()
+    expect(panel.status).to_have_attribute("aria-live", "polite")
+
+
 @pytest.mark.slow
-def test_voila_serves_the_panel(browser, tmp_path, keep):
-    shutil.copy(NOTEBOOKS / "panel.ipynb", tmp_path)
-    voila = server(tmp_path, "voila", "panel.ipynb")
-    with voila as (address, token), browser.new_page(viewport=WINDOW) as page:
+def test_a_press_while_a_cell_runs_is_answered(page, panel):
+    cell = page.locator(".jp-CodeCell").last
+    cell.locator(".cm-content").fill("import time; time.sleep(8); print(8)")
+    page.keyboard.press("Control+Enter")
+    expect(cell.locator(".jp-InputPrompt")).to_have_text("[*]:")
+    panel.press("Generate")
+    shows(panel.status, re.compile("waiting: Python is|tokens? so far"))
+    panel.ended()
+    assert len(panel.text()) > len("Once upon a time")
+
+
+@contextlib.contextmanager
+def panel_page(folder):
+    """Serve the panel as `make panel` does."""
+    with server(folder, "helpers.panel") as (address, _):
+        log = folder / "server.log"
+        yield address, log
+
+
+def kernels(log):
+    """Return how many kernels a page's server has started, and ended."""
+    text = log.read_text()
+    return text.count("Kernel started"), text.count("Kernel shutdown")
+
+
+def end_of_kernels(log, n):
+    """Wait until so many kernels have ended."""
+    end_of_patience = time.monotonic() + PATIENCE
+    while kernels(log)[1] < n:
+        assert time.monotonic() < end_of_patience, kernels(log)
+        time.sleep(0.2)
+
+
+@pytest.mark.slow
+def test_the_page_of_its_own(browser, tmp_path, keep):
+    with panel_page(tmp_path) as (address, log):
+        page = browser.new_page(viewport=WINDOW)
+        hosts, refused = set(), []
+        page.on(  # a policy stops what asks elsewhere
+            "requestfinished", lambda r: hosts.add(urlsplit(r.url).netloc)
+        )
+        page.on("requestfailed", lambda r: refused.append(r.failure))
         page.set_default_timeout(1000 * PATIENCE)
-        page.goto(f"{address}/?token={token}")
+        page.goto(address)
         panel = Panel(page)
         panel.generate()
         assert len(panel.text()) > len("Once upon a time")
         keep(panel, "voila")
+        assert hosts <= {urlsplit(address).netloc, ""}  # "": data in place
+        assert set(refused) <= {"csp"}
+        page.goto("about:blank")
+        end_of_kernels(log, 1)
+        for _ in range(3):  # what is closed cannot say so
+            with browser.new_page() as page:
+                page.goto(address)
+                page.locator(".story-panel").wait_for(timeout=1000 * PATIENCE)
+        assert kernels(log)[0] == 4
+        end_of_kernels(log, 4)
+        assert "eavesdropping" not in log.read_text()
+
+
+def test_only_this_machine_can_open_the_page(tmp_path):
+    with panel_page(tmp_path) as (address, log):
+        host = {"Host": "elsewhere.example"}
+        with pytest.raises(urllib.error.HTTPError, match="403"):
+            request = urllib.request.Request(address, headers=host)
+            urllib.request.urlopen(request)
+        assert "Only this machine can open the page" in log.read_text()
+        assert kernels(log) == (0, 0)
 
 
 # a lesson to fill in

@@ -6,26 +6,39 @@ What only a browser can show is in test_browser.py.
 import re
 import threading
 import time
+from collections import Counter
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+import threadpoolctl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers.attention import causal_mask, linear, softmax
-from helpers.generation import generate, next_token_probs
+from helpers.generation import (
+    KVCache,
+    generate,
+    next_logits,
+    next_token_probs,
+)
 from helpers.language_model import (
     ModelConfig,
-    embed,
     init_params,
     language_model,
 )
 from helpers.panel import knobs, sampling_panel, writer
-from helpers.panel.looks import bars_html, token_texts, visible
-from helpers.runs.params import map_arrays
+from helpers.panel.looks import (
+    attention_marks,
+    bars_html,
+    heads_html,
+    inked,
+    strip_svg,
+    token_texts,
+    visible,
+)
+from helpers.runs.params import attention_weights, map_arrays
+from helpers.runs.scoring import token_nats
 from helpers.tinystories import bpe_tokenizer, char_tokenizer
-from helpers.transformer_block import layer_norm, transformer_block
 
 ALPHABET = "Once upon a time, the <b>cat</b> & dog.\n"
 TOKENIZER = char_tokenizer(ALPHABET)
@@ -50,15 +63,24 @@ def panel():
 
 @pytest.fixture
 def slow_model(monkeypatch):
-    """Let every token take 20 ms and the story never end."""
+    """Let every token take 20 ms and the story not end by itself."""
 
-    def slow_steps(ids, params, config, n_tokens=200, **settings):
-        probs = np.eye(config.vocab_size)[0]
-        for _ in range(10_000):
-            time.sleep(0.02)
-            yield 0, probs
+    def slow_token(logits, ids, rng, **settings):
+        time.sleep(0.02)
+        return 0, np.eye(len(logits))[0]
 
-    monkeypatch.setattr(writer, "sample_steps", slow_steps)
+    monkeypatch.setattr(writer, "next_token", slow_token)
+
+
+def say_end_after(monkeypatch, length_of):
+    """Let a story at a temperature end after so many tokens."""
+
+    def token(logits, ids, rng, temperature, **settings):
+        n = len(ids) - len("Once upon a time") - 1
+        last = n == length_of(temperature)
+        return TOKENIZER.end_of_text if last else 4, np.eye(len(logits))[4]
+
+    monkeypatch.setattr(writer, "next_token", token)
 
 
 class Reader(HTMLParser):
@@ -68,7 +90,8 @@ class Reader(HTMLParser):
         super().__init__()
         self.lists, self.picks, self.tags = {}, {}, set()
         self._list = self._pick = None
-        self.feed(panel.writers[writer].view.value)
+        view = panel.writers[writer].view
+        self.feed(view.story + view.note + view.bars + view.heads)
 
     def handle_starttag(self, tag, attributes):
         attributes = dict(attributes)
@@ -170,7 +193,7 @@ def test_interrupt_without_threads(panel, monkeypatch):
     def interrupt(*args, **settings):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(writer, "sample_steps", interrupt)
+    monkeypatch.setattr(writer, "next_token", interrupt)
     monkeypatch.setattr(
         knobs, "run_in_thread", lambda task, *args: task(*args)
     )
@@ -181,7 +204,7 @@ def test_interrupt_without_threads(panel, monkeypatch):
 
 def test_updates_are_few(panel):
     values, start = [], time.perf_counter()
-    panel.first.view.observe(lambda c: values.append(c.new), "value")
+    panel.first.view.observe(lambda c: values.append(c.new), "beat")
     text = run(panel, length=40, temperature=0)
     seconds = time.perf_counter() - start
     assert len(values) <= seconds / knobs.UPDATE_EVERY + 4
@@ -193,19 +216,18 @@ def test_updates_are_few(panel):
     [
         (1, 1, "reached the length of 1 token ("),
         (30, 0, "reached the length of 30 tokens ("),
-        (64, 0, "reached max_seq_len after 47 tokens ("),
+        (64, 0, "there is no room for more after 47 tokens ("),
     ],
 )
 def test_status_says_why_it_ended(panel, length, temperature, sentence):
     run(panel, length=length, temperature=temperature)
     assert panel.status.startswith(sentence)
-    assert f"<p>{sentence}" in panel.first.view.value
+    assert panel.first.view.status.startswith(sentence)
+    assert not panel.first.view.alarm and not panel.first.view.busy
 
 
 def test_story_may_end_by_itself(panel, monkeypatch):
-    probs = np.eye(CONFIG.vocab_size)[4]
-    steps = [(4, probs), (5, probs)]
-    monkeypatch.setattr(writer, "sample_steps", lambda *_, **__: iter(steps))
+    say_end_after(monkeypatch, lambda temperature: 2)
     run(panel)
     assert panel.status.startswith("the story ended after 2 tokens (")
 
@@ -290,7 +312,7 @@ def test_text_is_escaped(panel):
     run(panel, prompt=prompt, length=30, temperature=2)
     reader = Reader(panel)
     assert reader.story == prompt + panel.text
-    assert reader.tags <= {"p", "div", "span", "code", "i"}
+    assert reader.tags <= {"p", "div", "span", "code", "i", "b"}
 
 
 def test_prompt_is_marked(panel):
@@ -305,7 +327,8 @@ def test_prompt_is_marked(panel):
 @pytest.mark.parametrize(
     ("prompt", "sentence"),
     [
-        ("a" * 64, "a prompt of 65 tokens leaves no room"),
+        ("a" * 63, "The prompt has 63 tokens and there is room for 62: "),
+        ("a" * 10_000, "The prompt has 10,000 tokens and there is room for"),
         ("a?", "character '?' is not in this vocabulary"),
     ],
 )
@@ -314,7 +337,8 @@ def test_bad_prompt_is_one_sentence(panel, prompt, sentence):
         panel.colour.value = colour
         assert run(panel, prompt=prompt) == ""
         assert panel.status.startswith(sentence)
-        assert not Reader(panel).of("bar")
+        assert panel.first.view.alarm
+        assert not Reader(panel).of("bar") and Reader(panel).story == ""
         panel.go_on.click()
         assert panel.wait(10) and panel.status.startswith(sentence)
         run(panel, prompt="a cat")
@@ -326,7 +350,7 @@ def test_preview_follows_the_controls(panel):
     panel.top_k.value = 3
     assert len(Reader(panel).of("bar")) == 3
     panel.temperature.value = 0
-    assert panel.first.view.value.count("100.0%") == 2
+    assert panel.first.view.bars.count("100.0%") == 2
     assert panel.status == "press Generate to write a story"
 
 
@@ -368,12 +392,16 @@ def test_surprise_is_the_models_own(panel):
         assert picks[f"token {i}"]["data-level"] == str(level)
 
 
+def weights_of(ids, params, config):
+    """Return the weights (n_layers, H, T) of the last token, by one pass."""
+    _, cache = language_model(np.array([ids]), params, config)
+    return attention_weights(cache)[:, 0, :, -1]
+
+
 def test_attention_is_that_of_the_step(panel):
     run(panel, prompt="the cat", length=8, colour="attention")
     pick(panel, "token 6")
-    weights = writer.last_attention(panel.first.ids[:6], PARAMS, CONFIG)
-    assert weights.shape == (CONFIG.n_layers, CONFIG.n_heads, 6)
-    np.testing.assert_allclose(weights.sum(axis=-1), 1, rtol=1e-5)
+    weights = weights_of(panel.first.ids[:6], PARAMS, CONFIG)
     for head in ((0, 0), (0, 1)):
         pick(panel, "head {} {}".format(*head))
         reader = Reader(panel)
@@ -383,28 +411,65 @@ def test_attention_is_that_of_the_step(panel):
         assert titles == [*shown, None, None]
 
 
-def test_last_attention_is_softmax_of_queries_and_keys():
-    sizes = {"d_model": 12, "n_heads": 3, "n_layers": 2, "d_ff": 8}
-    config = ModelConfig(vocab_size=11, max_seq_len=8, **sizes)
+@pytest.mark.parametrize("norm", ["pre", "post"])
+@pytest.mark.parametrize("positions", ["learned", "sinusoidal"])
+@pytest.mark.parametrize("bias", [True, False])
+def test_last_attention_is_the_models(norm, positions, bias):
+    config = ModelConfig(
+        vocab_size=11,
+        max_seq_len=8,
+        d_model=12,
+        n_heads=3,
+        n_layers=2,
+        d_ff=8,
+        norm=norm,
+        positions=positions,
+        bias=bias,
+    )
     rng = np.random.default_rng(0)
     params = init_params(config, rng, np.float64)
     params = map_arrays(lambda a: a + rng.normal(0, 0.3, a.shape), params)
     ids = [3, 1, 4, 1, 5]
-    weights = writer.last_attention(ids, params, config)
-    x, _ = embed(np.array([ids]), params, config)
-    for rows, block in zip(weights, params["blocks"]):
-        h, _ = layer_norm(x, **block["norm1"])
-        qkv, _ = linear(h, **block["attention"]["qkv"])
-        q, k, _ = np.split(qkv[0], 3, -1)  # (T, C)
-        for row, part in zip(rows, np.split(np.arange(12), 3)):
-            scores = k[:, part] @ q[-1, part] / np.sqrt(4)
-            np.testing.assert_allclose(row, softmax(scores)[0])
-        x, _ = transformer_block(x, block, config, causal_mask(len(ids)))
+    kv = KVCache(params, config)
+    next_logits(np.array([[*ids, 9, 9]]), params, config, kv)
+    for T in (5, 1, 3):
+        weights = writer.last_attention(ids[:T], params, config, kv)
+        expected = weights_of(ids[:T], params, config)
+        np.testing.assert_allclose(weights, expected, atol=1e-12)
+
+
+def test_the_largest_weight_has_the_full_colour():
+    marks = attention_marks(np.array([0.01, 0.04, 0.0]), 4)
+    tints = [re.search(r"--tint: (\d+)%", mark) for mark in marks]
+    assert [tint and tint[1] for tint in tints] == ["35", "70", "0", None]
+    strip = strip_svg(np.array([0.01, 0.04, 0.0]))
+    assert re.findall(r'd="([^"]*)" opacity="([^"]*)"', strip) == [
+        ("M0 0h1", "0.5"),
+        ("M1 0h1", "1.0"),
+    ]
+
+
+def test_attention_begins_with_a_sharp_head(panel):
+    weights = np.zeros((2, 3, 4))
+    weights[..., 0] = 1  # at rest
+    weights[1, 2, 1], weights[0, 1, 3] = 0.2, 0.3
+    assert writer.sharpest(weights) == (0, 1)
+    assert writer.sharpest(np.ones((2, 3, 1))) == (0, 0)
+    run(panel, length=8, colour="attention")
+    ids = panel.first.ids[: panel.first.place]
+    layer, h = writer.sharpest(weights_of(ids, PARAMS, CONFIG))
+    assert Reader(panel).selected("head") == [f"head {layer} {h}"]
+
+
+def test_no_mark_hangs_over_the_end_of_a_line():
+    assert inked(" word") == " <b>word</b>"
+    assert inked("<\n") == "<b>&lt;</b>\n"
+    assert inked(" \n") == '<b class="gap"> \n</b>'
 
 
 def test_plain_text(panel):
     bundle = panel._repr_mimebundle_()
-    text = "SamplingPanel: open this notebook in JupyterLab to use it"
+    text = "SamplingPanel: run this cell in JupyterLab to use it"
     assert bundle["text/plain"] == repr(panel) == text
     assert "application/vnd.jupyter.widget-view+json" in bundle
 
@@ -479,9 +544,10 @@ def test_picking_stops_the_writing(panel, slow_model):
 def test_a_full_text_can_be_changed(panel):
     run(panel, length=64, temperature=0)
     pick(panel, "token 64")
-    assert "leaves no room" in panel.status
+    assert "as long as this model can read" in panel.status
     panel.go_on.click()
-    assert panel.wait(10) and "leaves no room" in panel.status
+    assert panel.wait(10) and panel.first.view.alarm
+    assert "as long as this model can read" in panel.status
     pick(panel, "token 60")
     assert panel.status.startswith("pick a bar")
     assert Reader(panel).of("bar")
@@ -524,15 +590,169 @@ def test_each_goes_back_by_itself(panel):
 
 def test_one_may_end_before_the_other(panel, monkeypatch):
     panel.compare.value = True
-    probs = np.eye(CONFIG.vocab_size)[4]
-
-    def steps(ids, params, config, temperature, **settings):
-        yield from [(4, probs)] * (2 if temperature == 0.8 else 5)
-
-    monkeypatch.setattr(writer, "sample_steps", steps)
+    say_end_after(monkeypatch, lambda t: 2 if t == 0.8 else 5)
     run(panel)
     assert panel.status.startswith("the story ended after 2 tokens")
     assert panel.second.status.startswith("the story ended after 5 tokens")
+
+
+# nothing twice
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """Count the calls of what costs time."""
+    calls = Counter()
+
+    def counted(name):
+        function = getattr(writer, name)
+
+        def call(*args):
+            calls[name] += 1
+            return function(*args)
+
+        return call
+
+    for name in ("next_logits", "last_attention", "token_nats"):
+        monkeypatch.setattr(writer, name, counted(name))
+    return calls
+
+
+def test_nothing_is_computed_twice(panel, calls):
+    run(panel, length=20, temperature=0)
+    calls.clear()
+    run(panel)
+    assert calls == {"next_logits": 20}  # the prompt and 19 tokens
+    panel.temperature.value = 1.5
+    panel.top_k.value = 5
+    panel.temperature.value = 0
+    assert calls.total() == 20
+    panel.colour.value = "surprise"
+    panel.top_p.value = 0.5
+    panel.go_on.click()
+    assert panel.wait(10)
+    assert calls == {"next_logits": 40, "token_nats": 1}
+    panel.colour.value = "attention"
+    panel.top_p.value = 0.9
+    pick(panel, "head 0 1")
+    pick(panel, "head 0 0")
+    assert calls == {"next_logits": 40, "token_nats": 1, "last_attention": 1}
+    pick(panel, "token 9")
+    assert calls["next_logits"] == 41 and calls["last_attention"] == 2
+    panel.colour.value = "nothing"
+    pick(panel, "token 30")
+    pick(panel, f"bar 30 {TOKENIZER.encode('a')[0]}")
+    assert calls["next_logits"] <= 45
+
+
+def test_a_place_far_back_reads_one_token(panel, monkeypatch):
+    sizes = []
+
+    def logits(ids, *model):
+        sizes.append(ids.size)
+        return next_logits(ids, *model)
+
+    run(panel, length=40)
+    monkeypatch.setattr(writer, "next_logits", logits)
+    for place in (5, 40, 20):
+        pick(panel, f"token {place}")
+    assert sizes == [1, 1, 1]
+
+
+def test_only_what_has_changed_is_sent(panel):
+    run(panel, length=5, colour="attention")
+    sent = []
+    panel.first.view.observe(lambda change: sent.append(change.name))
+    panel.temperature.value = 1.2
+    assert sorted(sent) == ["bars", "beat"]
+    sent.clear()
+    pick(panel, f"head 0 {1 - panel.first.head[1]}")
+    assert sorted(sent) == ["beat", "heads", "note", "story"]
+
+
+def test_attention_of_a_long_text_is_small():
+    """24 strips of 384 tokens were 150 kB."""
+    rng = np.random.default_rng(0)
+    weights = rng.dirichlet(np.full(384, 0.02), size=(4, 6))
+    assert len(heads_html(weights, ["x"] * 384, (0, 0))) < 40_000
+
+
+def test_a_refresh_is_on_one_thread(panel, monkeypatch):
+    """On a busy machine two threads take several times as long."""
+    seen = []
+
+    def nats(ids, params, config):
+        pools = threadpoolctl.threadpool_info()
+        seen.extend(p["num_threads"] for p in pools if p["user_api"] == "blas")
+        return token_nats(ids, params, config)
+
+    monkeypatch.setattr(writer, "token_nats", nats)
+    with threadpoolctl.threadpool_limits(2, "blas"):
+        panel.colour.value = "surprise"
+    assert set(seen) <= {1}
+
+
+def test_top_p_of_1_is_off(panel):
+    """It would sort every token to keep them all."""
+    assert panel.first.settings()["top_p"] is None
+    panel.top_p.value = 0.95
+    assert panel.first.settings()["top_p"] == 0.95
+
+
+# what no hand can do
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        *("head 99 99", "head 0 2", "token 99", "token 0", "bar 99 0"),
+        *("bar 3 9999", "bar 3 -1", "token -1", "token 3 4", "head 1"),
+        *("read Once", "text", "", " ", "token x", "token 1e1", "token ²"),
+        *("bar 0 0", "begin", "token " + "9" * 400, 5, None, ["stop"]),
+    ],
+)
+def test_a_forged_pick_changes_nothing(panel, message):
+    run(panel, length=5, colour="attention")
+    before = Reader(panel).lists, panel.text, panel.status
+    pick(panel, message)
+    panel.first.view._handle_custom_msg(message, [])
+    panel.first.view._handle_custom_msg({}, [])
+    assert (Reader(panel).lists, panel.text, panel.status) == before
+
+
+def test_a_prompt_of_odd_characters_is_quick():
+    """Each took the time of all before it: two minutes for 8,000."""
+    prompt = "\ufffd" * 8000
+    panel = sampling_panel(BYTE_PARAMS, BYTE_CONFIG, bpe_tokenizer(BYTES))
+    began = time.perf_counter()
+    panel.prompt.value = prompt
+    assert panel.status.startswith("The prompt has 24,000 tokens")
+    ids = bpe_tokenizer(BYTES).encode(prompt)
+    assert "".join(token_texts(ids, bpe_tokenizer(BYTES))) == prompt
+    assert time.perf_counter() - began < 5
+
+
+# another story
+
+
+def test_another_story_has_the_next_seed(panel):
+    first = run(panel, length=20, seed=5, temperature=1)
+    for seed in (6, 7):
+        panel.another.click()
+        assert panel.wait(10) and panel.seed.value == seed
+        wanted = expected("Once upon a time", 20, seed, temperature=1)
+        assert panel.text == wanted != first
+    panel.seed.value = knobs.LARGEST_SEED
+    panel.another.click()
+    assert panel.wait(10) and panel.seed.value < 2
+
+
+def test_busy_while_it_writes(panel, slow_model):
+    panel.generate.click()
+    time.sleep(0.2)
+    assert panel.first.view.busy
+    panel.stop.click()
+    assert panel.wait(5) and not panel.first.view.busy
 
 
 # parts
@@ -552,7 +772,7 @@ BYTES = {bytes([i]): i for i in range(256)}
 SHARER = bpe_tokenizer(BYTES | PAIRS)
 
 
-@given(st.text("aé€中😀\n") | st.text())
+@given(st.text("aé€中😀\n") | st.text() | st.text("�é"))
 def test_texts_of_tokens_are_the_text(text):
     """Also where the bytes of a character lie in several tokens."""
     ids = SHARER.encode(text)
@@ -564,18 +784,20 @@ def test_spaces_are_visible():
     assert visible(" a\n") == "␣a\\n"
 
 
+BYTE_CONFIG = ModelConfig(
+    vocab_size=257,
+    max_seq_len=64,
+    d_model=16,
+    n_heads=2,
+    n_layers=1,
+    d_ff=32,
+)
+BYTE_PARAMS = init_params(BYTE_CONFIG, np.random.default_rng(0))
+
+
 def test_bytes_that_are_not_text():
     tokenizer = bpe_tokenizer(BYTES)
-    config = ModelConfig(
-        vocab_size=257,
-        max_seq_len=64,
-        d_model=16,
-        n_heads=2,
-        n_layers=1,
-        d_ff=32,
-    )
-    params = init_params(config, np.random.default_rng(0))
-    panel = sampling_panel(params, config, tokenizer, prompt="Zoë")
+    panel = sampling_panel(BYTE_PARAMS, BYTE_CONFIG, tokenizer, prompt="Zoë")
     assert "�" in run(panel, length=30)
     assert "tokens per second" in panel.status
     assert Reader(panel).story.startswith("Zoë")

@@ -3,6 +3,7 @@
 Used in notebooks/07_generation.ipynb and, as a page, in panel.ipynb.
 """
 
+import re
 import sys
 import threading
 import time
@@ -19,7 +20,9 @@ from helpers.runs.speed import one_blas_thread
 
 UPDATE_EVERY = 0.05  # seconds; a browser cannot keep up with every token
 WRAP = {"flex_flow": "row wrap", "grid_gap": "4px 16px"}
-GRID = "repeat(auto-fit, minmax(260px, 1fr))"
+GRID = "repeat(auto-fit, minmax(300px, 1fr))"
+LARGEST_SEED = 2**31 - 1
+PICKS = {"token": 1, "bar": 2, "head": 2, "stop": 0}  # and how many numbers
 
 _panels = WeakSet()
 
@@ -59,7 +62,7 @@ class SamplingPanel(widgets.VBox):
         self._read()
 
     def __repr__(self):
-        return "SamplingPanel: open this notebook in JupyterLab to use it"
+        return "SamplingPanel: run this cell in JupyterLab to use it"
 
     @property
     def writers(self):
@@ -86,7 +89,7 @@ class SamplingPanel(widgets.VBox):
         self.prompt = widgets.Text(prompt, description="prompt", **WIDE)
         self.length = slider("length", min(200, most), 1, most)
         self.seed = widgets.BoundedIntText(
-            0, min=0, max=2**31 - 1, description="seed", **WIDE
+            0, min=0, max=LARGEST_SEED, description="seed", **WIDE
         )
         self.colour = widgets.Dropdown(
             options=["nothing", "surprise", "attention"],
@@ -94,6 +97,7 @@ class SamplingPanel(widgets.VBox):
             **WIDE,
         )
         self.generate = button("Generate", "play", button_style="primary")
+        self.another = button("Another story", "refresh")
         self.go_on = button("Continue", "step-forward")
         self.stop = button("Stop", "stop", disabled=True)
         self.compare = widgets.Checkbox(
@@ -101,18 +105,21 @@ class SamplingPanel(widgets.VBox):
         )
 
     def _rows(self):
-        controls = [*self.first.controls, *self.second.controls]
-        controls += [self.length, self.seed, self.colour]
-        buttons = [self.generate, self.go_on, self.stop, self.compare]
+        others = [self.length, self.seed, self.colour]
+        buttons = [self.generate, self.another, self.go_on, self.stop]
         return [
             self.prompt,
-            widgets.GridBox(controls, layout={"grid_template_columns": GRID}),
-            widgets.HBox(buttons, layout=WRAP | {"align_items": "center"}),
+            *map(grid, (self.first.controls, self.second.controls, others)),
+            widgets.HBox(
+                [*buttons, self.compare],
+                layout=WRAP | {"align_items": "center"},
+            ),
             widgets.HBox([self.first.view, self.second.view], layout=WRAP),
         ]
 
     def _connect(self):
         self.generate.on_click(lambda _: self._start(again=True))
+        self.another.on_click(self._start_another)
         self.go_on.on_click(lambda _: self._start(again=False))
         self.stop.on_click(lambda _: self._stopping.set())
         self.prompt.on_msg(self._entered)
@@ -137,6 +144,8 @@ class SamplingPanel(widgets.VBox):
         display = None if self.compare.value else "none"
         for widget in (*self.second.controls, self.second.view):
             widget.layout.display = display
+        mark = self.add_class if self.compare.value else self.remove_class
+        mark("compared")
         self._refresh()
 
     def _read(self, _=None):
@@ -154,14 +163,15 @@ class SamplingPanel(widgets.VBox):
             self.generate.click()
 
     def _picked(self, writer, _, message, __):
-        """Do what the reader picked in the view of a writer."""
-        kind, *numbers = message["pick"].split()
+        """Do what the reader picked in the view of a writer, if it can be."""
+        kind, numbers = read_pick(message)
         if kind == "stop":
-            return self._stopping.set()
-        pick = getattr(writer, f"pick_{kind}")
-        with nullcontext() if kind == "head" else self._when_idle():
-            writer.attempt(pick, *map(int, numbers))
-            self._refresh()
+            self._stopping.set()
+        elif kind:
+            with nullcontext() if kind == "head" else self._when_idle():
+                pick = getattr(writer, f"pick_{kind}")
+                writer.attempt(pick, *numbers)
+                self._refresh()
 
     @contextmanager
     def _when_idle(self):
@@ -178,17 +188,22 @@ class SamplingPanel(widgets.VBox):
             self._stopping.clear()
             self.running, self.stop.disabled = True, False
             tasks = [
-                partial(w.begin, self._settings(w), self.prompt.value, again)
-                for w in self.writers
+                partial(
+                    writer.begin,
+                    writer.settings(),
+                    self.prompt.value,
+                    again,
+                    self.length.value,
+                    np.random.default_rng(self.seed.value),
+                )
+                for writer in self.writers
             ]
             run_in_thread(self._write, list(zip(self.writers, tasks)))
 
-    def _settings(self, writer):
-        return writer.settings() | {
-            "n_tokens": self.length.value,
-            "rng": np.random.default_rng(self.seed.value),
-            "stop_id": writer.tokenizer.end_of_text,
-        }
+    def _start_another(self, _):
+        """Write another story: the one of the next seed."""
+        self.seed.value = (self.seed.value + 1) % LARGEST_SEED
+        self._start(again=True)
 
     def _write(self, tasks):
         try:
@@ -218,7 +233,25 @@ class SamplingPanel(widgets.VBox):
 
     def _show(self):
         for writer in self.writers:
-            writer.show(self.colour.value)
+            writer.show(self.colour.value, self.running)
+
+
+def read_pick(message):
+    """Return the kind and the numbers that were picked; None, [] if odd."""
+    text = message.get("pick") if isinstance(message, dict) else None
+    kind, *numbers = f"{text}".split() or [""]
+    if PICKS.get(kind) != len(numbers):
+        return None, []
+    if not all(re.fullmatch("[0-9]{1,9}", number) for number in numbers):
+        return None, []
+    return kind, [int(number) for number in numbers]
+
+
+def grid(controls):
+    """Return controls side by side, as many as there is room for."""
+    return widgets.GridBox(
+        controls, layout={"grid_template_columns": GRID, "width": "auto"}
+    )
 
 
 def button(description, icon, **options):

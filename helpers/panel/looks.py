@@ -5,12 +5,13 @@ gone through html.escape. What can be picked carries data-pick, and
 looks.js tells Python which one was.
 """
 
+import codecs
 import html
 from pathlib import Path
 
 import anywidget
 import numpy as np
-from traitlets import Unicode
+from traitlets import Bool, Int, Unicode
 
 HERE = Path(__file__).parent
 N_BARS = 10
@@ -23,20 +24,29 @@ SURPRISE_NOTE = (
 
 
 class View(anywidget.AnyWidget):
-    """Show HTML; send {"pick": ...} for what was chosen."""
+    """Show a story in parts; send {"pick": ...} for what was chosen.
+
+    status is text, the parts are HTML. Only what has changed is sent; beat
+    tells the browser of every answer, also of one that changes nothing.
+    """
 
     _esm = HERE / "looks.js"
     _css = HERE / "looks.css"
-    value = Unicode().tag(sync=True)
+    status = Unicode().tag(sync=True)
+    alarm = Bool().tag(sync=True)
+    busy = Bool().tag(sync=True)
+    story = Unicode().tag(sync=True)
+    note = Unicode().tag(sync=True)
+    bars = Unicode().tag(sync=True)
+    heads = Unicode().tag(sync=True)
+    beat = Int().tag(sync=True)
 
-
-def view_html(status, story, note, bars, heads):
-    """Return the whole view: status is text, the other parts are HTML."""
-    return (
-        f"<p>{html.escape(status)}</p>"
-        f'<div class="left">{story}<p>{note}</p></div>'
-        f'<div class="right">{bars}{heads}</div>'
-    )
+    def show(self, **parts):
+        """Show these parts, in one message."""
+        with self.hold_sync():
+            for name, part in parts.items():
+                setattr(self, name, part)
+            self.beat += 1
 
 
 def listing(name, label, options, selected=None):
@@ -69,9 +79,21 @@ def story_html(texts, n_prompt, place, marks=None):
         mark = marks[i] if marks else ""
         if i < n_prompt:
             mark += ' class="prompt"'
-        options.append((f"token {i}", html.escape(texts[i]), mark))
+        options.append((f"token {i}", inked(texts[i]), mark))
     options.append((f"token {len(texts)}", "▏", 'title="the next token"'))
     return listing("story", "story", options, place - 1)
+
+
+def inked(text):
+    """Return a token with what can be seen of it in <b>, for its marks.
+
+    The space before a word hangs over the end of a line; no mark should.
+    """
+    word = text.strip()
+    if not word:
+        return f'<b class="gap">{text}</b>'
+    before, after = text.split(word, 1)
+    return f"{before}<b>{html.escape(word)}</b>{after}"
 
 
 def surprise_marks(probs):
@@ -83,10 +105,13 @@ def surprise_marks(probs):
 
 
 def attention_marks(weights, n_tokens):
-    """Return a mark for each token from the weight on it, if it has one."""
+    """Return a mark for each token from the weight on it, if it has one.
+
+    The largest weight has the full colour, however small it is.
+    """
     marks = [
         f'data-weight style="--tint: {70 * depth:.0f}%" title="weight {w:.1%}"'
-        for w, depth in zip(weights, np.sqrt(weights))
+        for w, depth in zip(weights, np.sqrt(weights / weights.max()))
     ]
     return marks + [""] * (n_tokens - len(marks))
 
@@ -126,25 +151,28 @@ def heads_html(weights, texts, head):
             f"<code>{text}</code><span>{row.max():.0%}</span>"
         )
         options.append((f"head {layer} {h}", content, ""))
-    selected = head[0] * H + head[1]
-    return listing("rows heads", "heads", options, selected)
+    rows = listing("rows heads", "heads", options, head[0] * H + head[1])
+    return f"<p>The {len(options)} heads, and where each looks most</p>{rows}"
 
 
 def strip_svg(weights):
     """Return weights (T,) as a strip, the start of the text at the left.
 
-    The colour's strength is the root of the weight, so that 1% is seen.
+    The largest has the full colour. A colour's strength is the root of the
+    weight, in eight steps, so that a small one is seen.
     """
     T = len(weights)
     wide = max(1.0, T / 60)  # seen even where the text is long
-    cells = [
-        f'<rect x="{min(i, T - wide):.1f}" width="{wide:.1f}" height="1" '
-        f'opacity="{np.sqrt(weights[i]):.2f}"/>'
-        for i in np.flatnonzero(weights > 0.002)
-    ]
+    steps = np.rint(8 * np.sqrt(weights / weights.max()))
+    paths = []
+    for step in range(1, 9):
+        places = np.minimum(np.flatnonzero(steps == step), T - wide)
+        lines = "".join(f"M{place:.4g} 0h{wide:.3g}" for place in places)
+        if lines:
+            paths.append(f'<path d="{lines}" opacity="{step / 8}"/>')
     return (
-        f'<svg viewBox="0 0 {T} 1" preserveAspectRatio="none">'
-        f"{''.join(cells)}</svg>"
+        f'<svg viewBox="0 -0.5 {T} 1" preserveAspectRatio="none">'
+        f"{''.join(paths)}</svg>"
     )
 
 
@@ -153,15 +181,18 @@ def token_texts(ids, tokenizer):
 
     Where tokens share a character, the last of them has it.
     """
-    texts, start = [], 0
-    for end in range(1, len(ids) + 1):
-        text = tokenizer.decode(ids[start:end])
-        if text.endswith("\N{REPLACEMENT CHARACTER}") and end < len(ids):
-            texts.append("")  # half a character
-        else:
-            texts.append(text)
-            start = end
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    texts = [decoder.decode(token_bytes(i, tokenizer)) for i in ids]
+    if texts:
+        texts[-1] += decoder.decode(b"", final=True)
     return texts
+
+
+def token_bytes(i, tokenizer):
+    """Return the bytes of a token: they need not be whole characters."""
+    if hasattr(tokenizer, "encoding"):
+        return tokenizer.encoding.decode_single_token_bytes(i)
+    return tokenizer.decode([i]).encode("utf-8")
 
 
 def visible(text):
