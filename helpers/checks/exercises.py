@@ -324,10 +324,16 @@ def is_result(row):
 
 
 def keep_result(folder, name, result):
-    """Keep what a run found for show_progress, if it can be written."""
+    """Keep what a run found for show_progress, if it can be written.
+
+    A link in the place of the file is replaced, and what it leads to stays:
+    write_whole would put a file where a device was.
+    """
     if folder.is_dir():
         text = json.dumps(load_results(folder) | {name: result}) + "\n"
         try:
+            if (folder / RESULTS).is_symlink():
+                (folder / RESULTS).unlink()
             write_whole(folder / RESULTS, text)
         except OSError as error:
             print(f"not kept for the first cell: {one_line(error)}")

@@ -64,7 +64,7 @@ def scaled_dot_product_attention(rng):
     yield pair("T = 1", q[:, :, :1], k, v)
     yield pair("one head, no batch", q[0, 0], k[0, 0], v[0, 0])
     yield pair("values of another width", q, k, rng.normal(size=(B, H, S, 7)))
-    yield pair("large scores", 8 * q[0], 8 * k[0], v[0])
+    yield pair("large scores", 5 * q[0], 5 * k[0], v[0])
     empty = causal.copy()
     empty[0] = False
     yield refusal("a query that may see nothing", q, more, more, empty)
