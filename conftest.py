@@ -28,6 +28,13 @@ def pytest_addoption(parser):
     parser.addoption("--screenshots", metavar="DIR")
 
 
+def pytest_collection_modifyitems(config, items):
+    """Let xdist's workers begin with the files that take longest."""
+    if hasattr(config, "workerinput"):
+        slow = {item.path for item in items if item.get_closest_marker("slow")}
+        items.sort(key=lambda item: item.path not in slow)
+
+
 def pytest_terminal_summary(terminalreporter):
     """Say how many mistakes were caught and how many inputs were answered."""
 
