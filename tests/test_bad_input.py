@@ -228,6 +228,11 @@ def write_where_no_folder_can_be(folder):
     save_run(folder / "in the way", start_run(CONFIG, SETTINGS))
 
 
+def write_to_a_pipe(folder):
+    os.mkfifo(folder / TOKENIZER)
+    bpe_tokenizer(RANKS).save(folder / TOKENIZER)
+
+
 def write_to_a_full_disk(folder):
     def open_full(path, mode):
         return open("/dev/full", mode)
@@ -1007,6 +1012,10 @@ CHECKPOINT_FILES = {
     "save where a file is in the way": (
         write_where_no_folder_can_be,
         ["in the way", "cannot be written", "choose a folder"],
+    ),
+    "save to a pipe": (
+        write_to_a_pipe,
+        [TOKENIZER, "device or a pipe", "stood there stays"],
     ),
     "save to a full disk": (
         write_to_a_full_disk,

@@ -4,6 +4,7 @@ Support code, not built in a lesson; folders.py does the same for folders.
 """
 
 import contextlib
+import errno
 import hashlib
 import io
 import math
@@ -38,6 +39,9 @@ def whole_file(path, before=None):
     asked, mark = path, secrets.token_hex(4)  # two may write at a time
     path = Path(os.path.realpath(path) if before is None else path)
     partial = path.with_name(f"{path.name}.{mark}.partial")
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        what = OSError(errno.EEXIST, "it is a device or a pipe")
+        raise not_written(asked, what)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(partial, "wb") as file:
