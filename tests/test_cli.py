@@ -693,7 +693,10 @@ def test_make_hands_names_on_as_they_are(words, said, tmp_path):
     (tmp_path / ".venv" / "ready").touch()
     words = [word.replace("_", " ") for word in words.split()]
     done = subprocess.run(
-        ["make", *words], cwd=tmp_path, capture_output=True, text=True
+        ["make", "--no-print-directory", *words],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
     )
     assert done.stdout == f"[-m][helpers]{said}", done.stderr
 
