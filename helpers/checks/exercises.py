@@ -326,15 +326,15 @@ def is_result(row):
 def keep_result(folder, name, result):
     """Keep what a run found for show_progress, if it can be written.
 
-    A link in the place of the file is replaced, and what it leads to stays:
-    write_whole would put a file where a device was.
+    A link to another file is replaced, and what it leads to stays.
     """
+    path = folder / RESULTS
     if folder.is_dir():
         text = json.dumps(load_results(folder) | {name: result}) + "\n"
         try:
-            if (folder / RESULTS).is_symlink():
-                (folder / RESULTS).unlink()
-            write_whole(folder / RESULTS, text)
+            if path.is_symlink() and path.is_file():
+                path.unlink()
+            write_whole(path, text)
         except OSError as error:
             print(f"not kept for the first cell: {one_line(error)}")
 
