@@ -4,6 +4,8 @@ Every picture goes through `show`, with a text alternative.
 """
 
 from helpers.pictures.arrays import named, show_arrays
+from helpers.pictures.curves import plot_bands, plot_slopes
+from helpers.pictures.norms import show_norm, show_projection, show_roads
 from helpers.pictures.plots import (
     plot_attention,
     plot_bars,
@@ -14,6 +16,7 @@ from helpers.pictures.plots import (
     plot_table,
 )
 from helpers.pictures.sentence import (
+    BLOCK,
     EMBEDDING,
     FEATURES,
     IDS,
@@ -21,8 +24,10 @@ from helpers.pictures.sentence import (
     WORDS,
 )
 from helpers.pictures.sliders import slide
+from helpers.pictures.wirings import show_wirings
 
 __all__ = [
+    "BLOCK",
     "EMBEDDING",
     "FEATURES",
     "IDS",
@@ -30,12 +35,18 @@ __all__ = [
     "WORDS",
     "named",
     "plot_attention",
+    "plot_bands",
     "plot_bars",
     "plot_lines",
     "plot_log_log",
     "plot_losses",
     "plot_runs",
+    "plot_slopes",
     "plot_table",
     "show_arrays",
+    "show_norm",
+    "show_projection",
+    "show_roads",
+    "show_wirings",
     "slide",
 ]
