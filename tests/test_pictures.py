@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from matplotlib.text import Text
 
+from helpers import pictures
 from helpers.pictures import (
     arrays,
     figures,
@@ -31,12 +32,18 @@ ODD = {
 
 
 def drawn(*parts):
-    with figures.collect() as found:
-        show_arrays(*parts, alt="in words")
-    [(figure, alt)] = found
+    alt, texts = seen(show_arrays, *parts, alt="in words")
     assert alt == "in words"
+    return texts
+
+
+def seen(draw, *arguments, **settings):
+    """Return the words for what a function draws, and the texts in it."""
+    with figures.collect() as found:
+        draw(*arguments, **settings)
+    [(figure, alt)] = found
     assert figures.as_png(figure).startswith(b"\x89PNG")
-    return [text.get_text() for text in figure.findobj(Text)]
+    return alt, [text.get_text() for text in figure.findobj(Text)]
 
 
 @pytest.mark.parametrize("name", ODD)
@@ -99,3 +106,40 @@ def test_a_slider_draws_again(monkeypatch):
     third.value, fourth.value = False, "b"
     assert seen[0] == (1.0, 1, True, "a") and seen[-1] == (2.5, 3, False, "b")
     assert 'alt="x = 2.5"' in view.value
+
+
+# what single lessons draw
+
+ROW = np.array([2.0, 4.0, 6.0, 8.0])
+NORMED = (ROW - 5) / np.sqrt(5)
+BENDS = {"square": (lambda x: (x * x, x), lambda dout, x: 2 * x * dout)}
+RUNS = np.arange(6.0).reshape(2, 3)
+DRAWINGS = {  # name: (its arguments, what is written in it or said of it)
+    "show_norm": ((ROW, NORMED), ["2.00", "row: mean 5.00, deviation 2.24"]),
+    "show_roads": ((ROW,), ["direct: 0.447", "through r: −0.201"]),
+    "show_projection": ((np.eye(4)[0], NORMED), ["what is left: 0.548"]),
+    "show_wirings": ((), ["pre-norm (GPT-2)", "the norm on the road"]),
+    "plot_slopes": ((BENDS, 3.0), ["square"]),
+    "plot_bands": (({"a": {"b": RUNS}}, "x", "y"), ["a", "b", "x", "y"]),
+}
+
+
+@pytest.mark.parametrize("name", DRAWINGS)
+def test_a_drawing_of_a_lesson(name):
+    arguments, written = DRAWINGS[name]
+    alt, texts = seen(getattr(pictures, name), *arguments)
+    assert len(alt) > 20 and set(written) <= set(texts)
+
+
+@pytest.mark.parametrize("c, d", [(0, 0), (1, 3)])
+def test_the_three_roads_add_up(c, d):
+    """To the derivative, which a small step finds as well."""
+    alt, _ = seen(pictures.show_roads, ROW, c, d)
+    step = 1e-6 * np.eye(4)[c]
+    up, down = ((x - x.mean()) / x.std() for x in (ROW + step, ROW - step))
+    assert alt.endswith(f"together {(up - down)[d] / 2e-6:.3f}")
+
+
+def test_slopes_are_printed(capsys):
+    seen(pictures.plot_slopes, BENDS, 3.0)
+    assert capsys.readouterr().out == "square(3.00) = 9.000, slope 6.000\n"
