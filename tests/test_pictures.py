@@ -145,12 +145,17 @@ def test_a_slider_says_what_went_wrong(boxes):
 ROW = np.array([2.0, 4.0, 6.0, 8.0])
 NORMED = (ROW - 5) / np.sqrt(5)
 BENDS = {"square": (lambda x: (x * x, x), lambda dout, x: 2 * x * dout)}
+LEAF = {"weight": np.ones((5, 6)), "bias": np.ones(6)}
+TREE = {"table": {"weight": np.ones((9, 5))}, "part": [{"up": LEAF}] * 2}
 RUNS = np.arange(6.0).reshape(2, 3)
 DRAWINGS = {  # name: (its arguments, what is written in it or said of it)
     "show_norm": ((ROW, NORMED), ["2.00", "row: mean 5.00, deviation 2.24"]),
     "show_roads": ((ROW,), ["direct: 0.447", "through r: −0.201"]),
     "show_projection": ((np.eye(4)[0], NORMED), ["what is left: 0.548"]),
     "show_wirings": ((), ["pre-norm (GPT-2)", "the norm on the road"]),
+    "show_surprise": ((0.25,), ["loss (nats)"]),
+    "show_tree": ((TREE,), ["part, each of 2", "36", "(tied)"]),
+    "show_flow": ((3,), ["block 2", "to every row", "token table (V, C)"]),
     "plot_slopes": ((BENDS, 3.0), ["square"]),
     "plot_bands": (({"a": {"b": RUNS}}, "x", "y"), ["a", "b", "x", "y"]),
 }
@@ -170,6 +175,17 @@ def test_the_three_roads_add_up(c, d):
     step = 1e-6 * np.eye(4)[c]
     up, down = ((x - x.mean()) / x.std() for x in (ROW + step, ROW - step))
     assert alt.endswith(f"together {(up - down)[d] / 2e-6:.3f}")
+
+
+def test_a_head_of_its_own_is_not_tied():
+    head = {"head": {"weight": np.ones((5, 9))}}
+    alt, texts = seen(pictures.show_tree, TREE | head)
+    assert "(tied)" not in texts and alt.endswith("head 45")
+
+
+def test_what_a_guess_costs_is_printed(capsys):
+    seen(pictures.show_surprise, 0.25)
+    assert capsys.readouterr().out == "1.386 nats, 2.000 bits, slope -4.00\n"
 
 
 def test_slopes_are_printed(capsys):

@@ -5,6 +5,7 @@ Every picture goes through `show`, with a text alternative.
 
 from helpers.pictures.arrays import named, show_arrays
 from helpers.pictures.curves import plot_bands, plot_slopes
+from helpers.pictures.models import show_flow, show_surprise, show_tree
 from helpers.pictures.norms import show_norm, show_projection, show_roads
 from helpers.pictures.plots import (
     plot_attention,
@@ -44,9 +45,12 @@ __all__ = [
     "plot_slopes",
     "plot_table",
     "show_arrays",
+    "show_flow",
     "show_norm",
     "show_projection",
     "show_roads",
+    "show_surprise",
+    "show_tree",
     "show_wirings",
     "slide",
 ]
