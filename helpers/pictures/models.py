@@ -54,7 +54,7 @@ def show_tree(params):
         axis.plot([9.75, 9.9, 9.9, 4.2], [0, 0, last, last], **look)
         arrow(axis, (4.2, last), (3.9, last), ORANGE)
     names = ", ".join(f"{row[1]} {row[3]:,}" for row in rows if row[3])
-    show(figure, f"The tree of parameters: {names}")
+    show(figure, f"The tree of parameters:\n{names}")
 
 
 def rows_of(tree, depth=0):
