@@ -8,6 +8,7 @@ is asked for.
 """
 
 import functools
+import importlib
 
 import numpy as np
 
@@ -78,6 +79,19 @@ def behind(check, function):
     return call
 
 
+def bring_kinds(config):
+    """Put on the shelf what appendix A4 builds, if a model asks for it."""
+    from helpers.transformer_block import ACTIVATIONS, ATTENTIONS, NORMS
+
+    for table, kind in (
+        (ACTIVATIONS, config.activation),
+        (ATTENTIONS, config.attention),
+        (NORMS, config.norm),
+    ):
+        if kind not in table:
+            importlib.import_module("helpers.llama")
+
+
 # lesson 01
 
 
@@ -92,6 +106,7 @@ def scaled_dot_product_attention(q, k, v, mask=None):
 
 def ModelConfig(config):
     check_config(config)
+    bring_kinds(config)
 
 
 def embed(ids, params, config, rng=None):

@@ -19,9 +19,9 @@ from helpers.runs.params import named_arrays
 
 SIZES = ("vocab_size", "max_seq_len", "d_model", "n_heads", "n_layers", "d_ff")
 CHOICES = {  # a setting, and what it may be
-    "norm": ("pre", "post"),
-    "activation": ("gelu", "relu"),
-    "positions": ("learned", "sinusoidal"),
+    "norm": ("pre", "post", "rms"),
+    "activation": ("gelu", "relu", "swiglu"),
+    "positions": ("learned", "sinusoidal", "rope"),
     "tied_head": (True, False),
     "bias": (True, False),
     "decay": ("cosine", "linear"),
@@ -121,6 +121,20 @@ def check_config(config):
             f"{show(config.d_model)}; choose a number of heads that does"
         )
     check_number("dropout", config.dropout)
+    if config.n_kv_heads is not None:
+        check_integer("n_kv_heads", config.n_kv_heads)
+        if config.n_heads % config.n_kv_heads:
+            raise ValueError(
+                f"{config.n_kv_heads} heads of keys cannot share "
+                f"{config.n_heads} of queries evenly; choose an n_kv_heads "
+                "that divides n_heads"
+            )
+    D = config.d_model // config.n_heads
+    if config.positions == "rope" and D % 2:
+        raise ValueError(
+            f"rope turns pairs of channels and a head has {D}; choose an "
+            "even d_model / n_heads"
+        )
 
 
 def check_ids(ids, config):
@@ -451,7 +465,7 @@ def check_memory(config, settings):
     """
     C, T = config.d_model, settings.seq_len
     rows = config.vocab_size + config.max_seq_len
-    rows += config.n_layers * (4 * C + 2 * config.d_ff)
+    rows += config.n_layers * (2 * C + 2 * config.d_ff)
     scores = 4 * T * (config.n_layers * config.n_heads * T + config.vocab_size)
     n_bytes = 16 * (rows * C + settings.batch_size * T) + 4 * scores
     check_room("this run", n_bytes)
