@@ -2,8 +2,12 @@
 
 Built in notebooks/A4_llama.ipynb, which puts each in the tables from which
 lessons 03, 04 and 07 choose; so one model serves both. Then somebody else's
-weights: the formats of llama2.c.
+weights in our trees: those of llama2.c, of GPT-2, of Hugging Face's Llama.
 """
+
+import itertools
+import math
+import re
 
 import numpy as np
 
@@ -18,6 +22,10 @@ from helpers.attention import (
     split_heads_backward,
 )
 from helpers.generation import CACHED_ATTENTIONS, new_mask, new_positions
+from helpers.language_model import ModelConfig
+from helpers.pretrained import files
+from helpers.runs.doors import checked
+from helpers.tinystories import encode_word
 from helpers.transformer_block import ACTIVATIONS, ATTENTIONS, NORMS
 
 __all__ = [
@@ -40,6 +48,17 @@ __all__ = [
     "rope_attention_backward",
     "cached_grouped_attention",
     "cached_rope_attention",
+    "LLAMA",
+    "beside",
+    "llama_block",
+    "llama2c_config",
+    "llama2c_shapes",
+    "read_llama2c",
+    "is_character",
+    "LlamaTokenizer",
+    "gpt2_params",
+    "to_halves",
+    "to_pairs",
 ]
 
 
@@ -244,3 +263,180 @@ ATTENTIONS["grouped"] = grouped_attention, grouped_attention_backward
 ATTENTIONS["rope"] = rope_attention, rope_attention_backward
 CACHED_ATTENTIONS["grouped"] = cached_grouped_attention
 CACHED_ATTENTIONS["rope"] = cached_rope_attention
+
+
+LLAMA = {
+    "norm": "rms",
+    "activation": "swiglu",
+    "positions": "rope",
+    "bias": False,
+}
+
+
+def beside(*matrices):
+    """Lay matrices (out, in) side by side in one of ours, (in, out)."""
+    return {"weight": np.ascontiguousarray(np.concatenate(matrices).T)}
+
+
+def llama_block(part):
+    """Return the parameters of a block from the matrices Llama names."""
+    return {
+        "norm1": {"weight": part["norm1"]},
+        "attention": {
+            "qkv": beside(part["q"], part["k"], part["v"]),
+            "out": beside(part["out"]),
+        },
+        "norm2": {"weight": part["norm2"]},
+        "feed_forward": {
+            "up": beside(part["gate"], part["up"]),
+            "down": beside(part["down"]),
+        },
+    }
+
+
+def llama2c_config(sizes):
+    """Return the config for the seven sizes at the head of a file."""
+    C, F, L, H, G, V, T = map(int, sizes)
+    return ModelConfig(
+        vocab_size=abs(V),
+        max_seq_len=T,
+        d_model=C,
+        n_heads=H,
+        n_layers=L,
+        d_ff=F,
+        tied_head=V > 0,  # a minus sign says that a head follows
+        n_kv_heads=G,
+        **LLAMA,
+    )
+
+
+def llama2c_shapes(config):
+    """Return {name: shape} of the arrays of a file, in their order."""
+    C, F, L = config.d_model, config.d_ff, config.n_layers
+    D = C // config.n_heads
+    kv = D * config.n_kv_heads
+    shapes = {"table": (config.vocab_size, C), "norm1": (L, C)}
+    shapes |= {"q": (L, C, C), "k": (L, kv, C), "v": (L, kv, C)}
+    shapes |= {"out": (L, C, C), "norm2": (L, C)}
+    shapes |= {"gate": (L, F, C), "down": (L, C, F), "up": (L, F, C)}
+    shapes |= {"final_norm": (C,), "turns": (config.max_seq_len, D)}
+    return shapes if config.tied_head else shapes | {"head": shapes["table"]}
+
+
+@checked
+def read_llama2c(path):
+    """Read a checkpoint of llama2.c; return params, config.
+
+    Seven int32, then float32 arrays. Raises OSError, or ValueError for a
+    file of another length than its sizes ask for.
+    """
+    with open(path, "rb") as file:
+        config = llama2c_config(np.fromfile(file, "<i4", 7))
+        numbers = np.fromfile(file, "<f4")
+    arrays, start = {}, 0
+    for name, shape in llama2c_shapes(config).items():
+        end = start + math.prod(shape)
+        arrays[name] = numbers[start:end].reshape(shape)
+        start = end
+    whole = ("table", "final_norm", "turns", "head")
+    layered = {n: a for n, a in arrays.items() if n not in whole}
+    params = {
+        "token_embedding": {"weight": arrays["table"]},
+        "blocks": [
+            llama_block({name: array[i] for name, array in layered.items()})
+            for i in range(config.n_layers)
+        ],
+        "final_norm": {"weight": arrays["final_norm"]},
+    }
+    if not config.tied_head:
+        params["head"] = beside(arrays["head"])
+    return params, config
+
+
+def is_character(piece):
+    """Tell whether some bytes are one character of UTF-8."""
+    return len(piece.decode("utf-8", "replace")) == 1 and b"\xff" not in piece
+
+
+@checked
+class LlamaTokenizer:
+    """Encode text by merging the two pieces whose union scores best.
+
+    pieces: the bytes of each id; the first three stand for no text, and 1
+    begins and ends one. scores: a number for each.
+    """
+
+    end_of_text = 1
+
+    def __init__(self, pieces, scores):
+        self.pieces = pieces
+        self.scores = scores
+        self.vocab_size = len(pieces)
+        self.ids = {piece: i for i, piece in enumerate(pieces) if i > 2}
+        self.order = sorted(self.ids, key=self.priority)
+        self.ranks = {piece: rank for rank, piece in enumerate(self.order)}
+
+    def priority(self, piece):
+        return not is_character(piece), -self.scores[self.ids[piece]]
+
+    def encode(self, text):
+        words = re.findall(" *[^ ]*", f" {text}" if text else "")
+        ranks = [encode_word(word.encode(), self.ranks) for word in words]
+        return [self.ids[self.order[rank]] for rank in itertools.chain(*ranks)]
+
+    def encode_batch(self, texts):
+        return [self.encode(text) for text in texts]
+
+    def decode(self, ids):
+        found = b"".join(self.pieces[i] for i in ids)
+        return found.decode("utf-8", "replace")
+
+    def save(self, path):
+        files.write_pieces(path, self.pieces, self.scores)
+
+    @classmethod
+    def load(cls, path):
+        return cls(*files.read_pieces(path))
+
+
+def gpt2_params(tensors, config):
+    """Return our tree of GPT-2's tensors {name: array}, under its names."""
+
+    def pair(name):
+        return {key: tensors[f"{name}.{key}"] for key in ("weight", "bias")}
+
+    def block(i):
+        return {
+            "norm1": pair(f"h.{i}.ln_1"),
+            "attention": {
+                "qkv": pair(f"h.{i}.attn.c_attn"),
+                "out": pair(f"h.{i}.attn.c_proj"),
+            },
+            "norm2": pair(f"h.{i}.ln_2"),
+            "feed_forward": {
+                "up": pair(f"h.{i}.mlp.c_fc"),
+                "down": pair(f"h.{i}.mlp.c_proj"),
+            },
+        }
+
+    return {
+        "token_embedding": {"weight": tensors["wte.weight"]},
+        "position_embedding": {"weight": tensors["wpe.weight"]},
+        "blocks": [block(i) for i in range(config.n_layers)],
+        "final_norm": pair("ln_f"),
+    }
+
+
+def to_halves(x, D):
+    """Reorder the channels of each head from pairs to halves.
+
+    x (..., H D): channels 0, 1, 2, ... of a head become 0, 2, ..., 1, 3, ...
+    """
+    pairs = x.reshape(*x.shape[:-1], -1, D // 2, 2)
+    return pairs.swapaxes(-1, -2).reshape(x.shape)
+
+
+def to_pairs(x, D):
+    """Reorder the channels of each head from halves to pairs."""
+    halves = x.reshape(*x.shape[:-1], -1, 2, D // 2)
+    return halves.swapaxes(-1, -2).reshape(x.shape)

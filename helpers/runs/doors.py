@@ -19,11 +19,13 @@ from helpers.runs.guards import (
     check_config,
     check_ids,
     check_integer,
+    check_llama2c,
     check_logits,
     check_mask,
     check_memory,
     check_names,
     check_number,
+    check_pieces,
     check_prompt,
     check_prompts,
     check_ranks,
@@ -274,6 +276,29 @@ def check_knobs(repetition_penalty=1.0, **settings):
     """Raise ValueError for a knob that is out of its range."""
     check_number("repetition_penalty", repetition_penalty)
     check_sampling(**settings)
+
+
+# appendix A4
+
+
+def read_llama2c(path):
+    check_llama2c(path)
+
+
+def LlamaTokenizer(self, pieces, scores):
+    check_pieces(pieces, scores)
+
+
+def LlamaTokenizer_encode(self, text):
+    check_text(text)
+
+
+def LlamaTokenizer_encode_batch(self, texts):
+    check_texts(texts)
+
+
+def LlamaTokenizer_decode(self, ids):
+    check_token_ids(ids, self.vocab_size)
 
 
 # appendix A1
