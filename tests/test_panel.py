@@ -411,10 +411,10 @@ def test_attention_is_that_of_the_step(panel):
         assert titles == [*shown, None, None]
 
 
-@pytest.mark.parametrize("norm", ["pre", "post"])
-@pytest.mark.parametrize("positions", ["learned", "sinusoidal"])
-@pytest.mark.parametrize("bias", [True, False])
-def test_last_attention_is_the_models(norm, positions, bias):
+@pytest.mark.parametrize("norm", ["pre", "post", "rms"])
+@pytest.mark.parametrize("positions", ["learned", "sinusoidal", "rope"])
+@pytest.mark.parametrize("bias, n_kv_heads", [(True, None), (False, 1)])
+def test_last_attention_is_the_models(norm, positions, bias, n_kv_heads):
     config = ModelConfig(
         vocab_size=11,
         max_seq_len=8,
@@ -425,6 +425,7 @@ def test_last_attention_is_the_models(norm, positions, bias):
         norm=norm,
         positions=positions,
         bias=bias,
+        n_kv_heads=n_kv_heads,
     )
     rng = np.random.default_rng(0)
     params = init_params(config, rng, np.float64)

@@ -8,6 +8,7 @@ is asked for.
 """
 
 import functools
+import importlib
 
 import numpy as np
 
@@ -18,11 +19,13 @@ from helpers.runs.guards import (
     check_config,
     check_ids,
     check_integer,
+    check_llama2c,
     check_logits,
     check_mask,
     check_memory,
     check_names,
     check_number,
+    check_pieces,
     check_prompt,
     check_prompts,
     check_ranks,
@@ -78,6 +81,19 @@ def behind(check, function):
     return call
 
 
+def bring_kinds(config):
+    """Put on the shelf what appendix A4 builds, if a model asks for it."""
+    from helpers.transformer_block import ACTIVATIONS, ATTENTIONS, NORMS
+
+    for table, kind in (
+        (ACTIVATIONS, config.activation),
+        (ATTENTIONS, config.attention),
+        (NORMS, config.norm),
+    ):
+        if kind not in table:
+            importlib.import_module("helpers.llama")
+
+
 # lesson 01
 
 
@@ -92,6 +108,7 @@ def scaled_dot_product_attention(q, k, v, mask=None):
 
 def ModelConfig(config):
     check_config(config)
+    bring_kinds(config)
 
 
 def embed(ids, params, config, rng=None):
@@ -259,6 +276,29 @@ def check_knobs(repetition_penalty=1.0, **settings):
     """Raise ValueError for a knob that is out of its range."""
     check_number("repetition_penalty", repetition_penalty)
     check_sampling(**settings)
+
+
+# appendix A4
+
+
+def read_llama2c(path):
+    check_llama2c(path)
+
+
+def LlamaTokenizer(self, pieces, scores):
+    check_pieces(pieces, scores)
+
+
+def LlamaTokenizer_encode(self, text):
+    check_text(text)
+
+
+def LlamaTokenizer_encode_batch(self, texts):
+    check_texts(texts)
+
+
+def LlamaTokenizer_decode(self, ids):
+    check_token_ids(ids, self.vocab_size)
 
 
 # appendix A1

@@ -1,0 +1,1 @@
+"""Somebody else's weights, in and out: files, names, folders, the hub."""
