@@ -5,9 +5,7 @@ lessons 03, 04 and 07 choose; so one model serves both. Then somebody else's
 weights in our trees: those of llama2.c, of GPT-2, of Hugging Face's Llama.
 """
 
-import itertools
 import math
-import re
 
 import numpy as np
 
@@ -23,9 +21,7 @@ from helpers.attention import (
 )
 from helpers.generation import CACHED_ATTENTIONS, new_mask, new_positions
 from helpers.language_model import ModelConfig
-from helpers.pretrained import files
 from helpers.runs.doors import checked
-from helpers.tinystories import encode_word
 from helpers.transformer_block import ACTIVATIONS, ATTENTIONS, NORMS
 
 __all__ = [
@@ -54,8 +50,6 @@ __all__ = [
     "llama2c_config",
     "llama2c_shapes",
     "read_llama2c",
-    "is_character",
-    "LlamaTokenizer",
     "gpt2_params",
     "to_halves",
     "to_pairs",
@@ -295,55 +289,45 @@ def llama_block(part):
 
 
 def llama2c_config(sizes):
-    """Return the config for the seven sizes at the head of a file."""
-    C, F, L, H, G, V, T = map(int, sizes)
-    return ModelConfig(
-        vocab_size=abs(V),
-        max_seq_len=T,
-        d_model=C,
-        n_heads=H,
-        n_layers=L,
-        d_ff=F,
-        tied_head=V > 0,  # a minus sign says that a head follows
-        n_kv_heads=G,
-        **LLAMA,
-    )
+    """Return the config for the seven integers that begin a file."""
+    names = ("d_model", "d_ff", "n_layers", "n_heads", "n_kv_heads")
+    named = dict(zip((*names, "vocab_size", "max_seq_len"), map(int, sizes)))
+    tied = named["vocab_size"] > 0  # a minus sign: a head follows
+    named["vocab_size"] = abs(named["vocab_size"])
+    return ModelConfig(tied_head=tied, **named, **LLAMA)
 
 
 def llama2c_shapes(config):
-    """Return {name: shape} of the arrays of a file, in their order."""
+    """Return {name: shape} of the float32 arrays of a file, in order."""
     C, F, L = config.d_model, config.d_ff, config.n_layers
     D = C // config.n_heads
-    kv = D * config.n_kv_heads
-    shapes = {"table": (config.vocab_size, C), "norm1": (L, C)}
-    shapes |= {"q": (L, C, C), "k": (L, kv, C), "v": (L, kv, C)}
-    shapes |= {"out": (L, C, C), "norm2": (L, C)}
-    shapes |= {"gate": (L, F, C), "down": (L, C, F), "up": (L, F, C)}
-    shapes |= {"final_norm": (C,), "turns": (config.max_seq_len, D)}
-    return shapes if config.tied_head else shapes | {"head": shapes["table"]}
+    kv, table = config.n_kv_heads * D, (config.vocab_size, C)
+    shapes = {"table": table, "norm1": (L, C), "q": (L, C, C)}
+    shapes |= {"k": (L, kv, C), "v": (L, kv, C), "out": (L, C, C)}
+    shapes |= {"norm2": (L, C), "gate": (L, F, C), "down": (L, C, F)}
+    shapes |= {"up": (L, F, C), "final_norm": (C,)}
+    shapes |= {"turns": (config.max_seq_len, D)}  # not needed
+    return shapes if config.tied_head else shapes | {"head": table}
 
 
 @checked
 def read_llama2c(path):
     """Read a checkpoint of llama2.c; return params, config.
 
-    Seven int32, then float32 arrays. Raises OSError, or ValueError for a
-    file of another length than its sizes ask for.
+    Raises OSError, or ValueError for a file that is not whole.
     """
     with open(path, "rb") as file:
         config = llama2c_config(np.fromfile(file, "<i4", 7))
-        numbers = np.fromfile(file, "<f4")
-    arrays, start = {}, 0
-    for name, shape in llama2c_shapes(config).items():
-        end = start + math.prod(shape)
-        arrays[name] = numbers[start:end].reshape(shape)
-        start = end
+        arrays = {
+            name: np.fromfile(file, "<f4", math.prod(shape)).reshape(shape)
+            for name, shape in llama2c_shapes(config).items()
+        }
     whole = ("table", "final_norm", "turns", "head")
     layered = {n: a for n, a in arrays.items() if n not in whole}
     params = {
         "token_embedding": {"weight": arrays["table"]},
         "blocks": [
-            llama_block({name: array[i] for name, array in layered.items()})
+            llama_block({n: a[i] for n, a in layered.items()})
             for i in range(config.n_layers)
         ],
         "final_norm": {"weight": arrays["final_norm"]},
@@ -353,76 +337,26 @@ def read_llama2c(path):
     return params, config
 
 
-def is_character(piece):
-    """Tell whether some bytes are one character of UTF-8."""
-    return len(piece.decode("utf-8", "replace")) == 1 and b"\xff" not in piece
-
-
-@checked
-class LlamaTokenizer:
-    """Encode text by merging the two pieces whose union scores best.
-
-    pieces: the bytes of each id; the first three stand for no text, and 1
-    begins and ends one. scores: a number for each.
-    """
-
-    end_of_text = 1
-
-    def __init__(self, pieces, scores):
-        self.pieces = pieces
-        self.scores = scores
-        self.vocab_size = len(pieces)
-        self.ids = {piece: i for i, piece in enumerate(pieces) if i > 2}
-        self.order = sorted(self.ids, key=self.priority)
-        self.ranks = {piece: rank for rank, piece in enumerate(self.order)}
-
-    def priority(self, piece):
-        return not is_character(piece), -self.scores[self.ids[piece]]
-
-    def encode(self, text):
-        words = re.findall(" *[^ ]*", f" {text}" if text else "")
-        ranks = [encode_word(word.encode(), self.ranks) for word in words]
-        return [self.ids[self.order[rank]] for rank in itertools.chain(*ranks)]
-
-    def encode_batch(self, texts):
-        return [self.encode(text) for text in texts]
-
-    def decode(self, ids):
-        found = b"".join(self.pieces[i] for i in ids)
-        return found.decode("utf-8", "replace")
-
-    def save(self, path):
-        files.write_pieces(path, self.pieces, self.scores)
-
-    @classmethod
-    def load(cls, path):
-        return cls(*files.read_pieces(path))
-
-
 def gpt2_params(tensors, config):
     """Return our tree of GPT-2's tensors {name: array}, under its names."""
 
     def pair(name):
         return {key: tensors[f"{name}.{key}"] for key in ("weight", "bias")}
 
-    def block(i):
+    def block(h):
+        qkv, out = pair(f"{h}.attn.c_attn"), pair(f"{h}.attn.c_proj")
+        up, down = pair(f"{h}.mlp.c_fc"), pair(f"{h}.mlp.c_proj")
         return {
-            "norm1": pair(f"h.{i}.ln_1"),
-            "attention": {
-                "qkv": pair(f"h.{i}.attn.c_attn"),
-                "out": pair(f"h.{i}.attn.c_proj"),
-            },
-            "norm2": pair(f"h.{i}.ln_2"),
-            "feed_forward": {
-                "up": pair(f"h.{i}.mlp.c_fc"),
-                "down": pair(f"h.{i}.mlp.c_proj"),
-            },
+            "norm1": pair(f"{h}.ln_1"),
+            "attention": {"qkv": qkv, "out": out},
+            "norm2": pair(f"{h}.ln_2"),
+            "feed_forward": {"up": up, "down": down},
         }
 
     return {
         "token_embedding": {"weight": tensors["wte.weight"]},
         "position_embedding": {"weight": tensors["wpe.weight"]},
-        "blocks": [block(i) for i in range(config.n_layers)],
+        "blocks": [block(f"h.{i}") for i in range(config.n_layers)],
         "final_norm": pair("ln_f"),
     }
 

@@ -1,12 +1,10 @@
-"""Read and write the files of others: tensors, and the words of a tokenizer.
+"""Read and write the files of Hugging Face: tensors, names, vocabularies.
 
 Support code, not built in a lesson. What is damaged raises ValueError, in one
 sentence; what is written is whole or not there at all.
 """
 
 import json
-import re
-import struct
 from pathlib import Path
 
 import numpy as np
@@ -79,49 +77,6 @@ def read_json(path):
     except ValueError as error:
         raise damaged(path, "JSON file", error) from None
     return found
-
-
-# the tokenizer of llama2.c
-
-
-def read_pieces(path):
-    """Return pieces, a list of bytes, and scores from a file of llama2.c.
-
-    The longest length (int32), then for each id a score (float32), a length
-    (int32) and so many bytes. "<0x41>" stands for the byte 0x41.
-    """
-    check_file(path)
-    content, place = Path(path).read_bytes(), 4
-    pieces, scores = [], []
-    try:
-        while place < len(content):
-            score, length = struct.unpack_from("<fi", content, place)
-            piece = content[place + 8 : place + 8 + length]
-            if not 0 <= length == len(piece):
-                raise struct.error(f"piece {len(pieces)} is cut short")
-            pieces.append(to_bytes(piece))
-            scores.append(score)
-            place += 8 + length
-    except struct.error as error:
-        raise damaged(path, "tokenizer of llama2.c", error) from None
-    return pieces, scores
-
-
-def to_bytes(piece):
-    """Return the byte that a piece such as <0x41> stands for, or the piece."""
-    found = re.fullmatch(rb"<0x([0-9A-F]{2})>", piece)
-    return bytes.fromhex(found[1].decode()) if found else piece
-
-
-def write_pieces(path, pieces, scores):
-    """Write what read_pieces reads."""
-    named = list(pieces)
-    for i in range(3, 259):
-        named[i] = b"<0x%02X>" % pieces[i][0]
-    with whole_file(path) as file:
-        file.write(struct.pack("<i", max(map(len, named))))
-        for piece, score in zip(named, scores):
-            file.write(struct.pack("<fi", score, len(piece)) + piece)
 
 
 # byte-level BPE, as Hugging Face writes it

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from helpers.llama import LlamaTokenizer, read_llama2c
+from helpers.llama import read_llama2c
 from helpers.pretrained.files import (
     byte_letters,
     read_json,
@@ -17,6 +17,7 @@ from helpers.pretrained.files import (
     read_vocabulary,
     write_tensors,
 )
+from helpers.pretrained.llama2c import LlamaTokenizer
 from helpers.pretrained.models import (
     describe,
     params_from,

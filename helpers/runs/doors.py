@@ -25,7 +25,6 @@ from helpers.runs.guards import (
     check_memory,
     check_names,
     check_number,
-    check_pieces,
     check_prompt,
     check_prompts,
     check_ranks,
@@ -283,22 +282,6 @@ def check_knobs(repetition_penalty=1.0, **settings):
 
 def read_llama2c(path):
     check_llama2c(path)
-
-
-def LlamaTokenizer(self, pieces, scores):
-    check_pieces(pieces, scores)
-
-
-def LlamaTokenizer_encode(self, text):
-    check_text(text)
-
-
-def LlamaTokenizer_encode_batch(self, texts):
-    check_texts(texts)
-
-
-def LlamaTokenizer_decode(self, ids):
-    check_token_ids(ids, self.vocab_size)
 
 
 # appendix A1

@@ -377,8 +377,10 @@ def check_llama2c(path):
     check_file(path)
     try:
         sizes = np.fromfile(path, "<i4", 7)
+        if len(sizes) < 7:
+            raise ValueError("it is too short")
         config = llama2c_config(sizes)
-    except ValueError as error:  # too short, or of something else
+    except ValueError as error:
         raise ValueError(
             f"{path} is no checkpoint of llama2.c ({brief(error)}); take "
             "stories260K.bin or its like"
