@@ -42,6 +42,7 @@ from helpers.checks.shelf import lines_of
 from helpers.checks.table import (
     BLANK,
     MISSING,
+    UNREADABLE,
     digests,
     live_states,
     print_table,
@@ -252,8 +253,9 @@ def progress(names=(), lessons=LESSONS, folder=EXERCISES):
     for lesson in find(names, lessons):
         result = {"code": None, "verdicts": [], "digests": {}}
         states = dict.fromkeys(to_write(lesson), BLANK)
+        path = folder / lesson.name
         try:
-            notebook = read(folder / lesson.name)
+            notebook = read(path)
             result["code"] = digest(notebook)
             result["digests"] = digests(notebook)
             if all(blanks(notebook).get(name) for name in states):
@@ -267,6 +269,8 @@ def progress(names=(), lessons=LESSONS, folder=EXERCISES):
         except Exception as error:  # a copy can hold anything
             result["note"] = one_line(error)
             print(f"{lesson.stem}: {result['note']}")
+            if os.path.lexists(path):
+                states = dict.fromkeys(states, UNREADABLE)
         counted += states.values()
         keep_result(folder, lesson.stem, result)
     if len(find(names, lessons)) > 1:
