@@ -24,7 +24,13 @@ from helpers.checks.inspection import (
     sort_inputs,
 )
 from helpers.checks.lessons import judge_alone, lesson_of, namespace_of
-from helpers.checks.verdicts import TOLERANCE, Mistake, compare, to_mistake
+from helpers.checks.verdicts import (
+    TOLERANCE,
+    Mistake,
+    compare,
+    say,
+    to_mistake,
+)
 
 
 def check(*functions):
@@ -35,7 +41,7 @@ def check(*functions):
     no lesson asks for.
     """
     for function in functions:
-        print(check_one(function))
+        say(check_one(function))
 
 
 def check_one(function):

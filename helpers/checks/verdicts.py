@@ -45,12 +45,19 @@ class Mistake(AssertionError):
         return wrap(str(self))
 
 
-def wrap(sentence):
+def wrap(sentence, indent=""):
     """Return a sentence in lines that break between words.
 
-    JupyterLab breaks a line that is too long anywhere.
+    JupyterLab breaks a line that is too long anywhere. indent: what all lines
+    but the first begin with.
     """
-    return textwrap.wrap(sentence, 79, break_on_hyphens=False) or [""]
+    options = {"subsequent_indent": indent, "break_on_hyphens": False}
+    return textwrap.wrap(sentence, 79, **options) or [""]
+
+
+def say(sentence):
+    """Print a sentence, its lines after the first set in."""
+    print("\n".join(wrap(sentence, "    ")))
 
 
 # numbers
