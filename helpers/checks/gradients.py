@@ -15,6 +15,7 @@ import numpy as np
 from helpers.checks.inspection import (
     Trial,
     call,
+    explain_result,
     inspect_pair,
     is_float,
     name_grads,
@@ -160,13 +161,25 @@ def try_value(function, expected, *arguments, **settings):
 
 
 def check_value(function, expected, *arguments, **settings):
-    """Raise Mistake unless function(*arguments, **settings) is expected."""
+    """Raise Mistake unless function(*arguments, **settings) is expected.
+
+    Functions among the arguments are judged with it.
+    """
 
     def judge(function):
-        got = call(function, *copy.deepcopy(arguments), **settings)
-        compare("result", got, expected, 1e-6)
+        given = copy.deepcopy(arguments)
+        got = call(function, *given, **settings)
+        try:
+            compare("result", got, expected, 1e-6)
+        except Mistake as mistake:
+            mistake.cause = mistake.cause or explain_result(
+                name_of(function), got, expected, arguments, settings
+            )
+            raise
 
-    with recorded(function, function, "right"):
+    with contextlib.ExitStack() as stack:
+        for judged in filter(inspect.isfunction, (function, *arguments)):
+            stack.enter_context(recorded(judged, judged, "right"))
         judge_alone((function,), judge)
 
 

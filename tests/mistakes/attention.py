@@ -679,10 +679,14 @@ WRONG = {
             "expected bool",
         ),
         ("dtype=bool), -w)", "dtype=bool), -3)", "-"),
-        ("dtype=bool), -w)", "dtype=bool), -w - 1)", "-"),
-        ("dtype=bool), -w)", "dtype=bool), -w + 1)", "-"),
-        ("causal_mask(T) & ~too_old", "~too_old", "-"),
-        ("causal_mask(T) & ~too_old", "causal_mask(T) | ~too_old", "-"),
+        ("dtype=bool), -w)", "dtype=bool), -w - 1)", "shows w + 1 positions"),
+        ("dtype=bool), -w)", "dtype=bool), -w + 1)", "shows w - 1 positions"),
+        ("causal_mask(T) & ~too_old", "~too_old", "is not causal"),
+        (
+            "causal_mask(T) & ~too_old",
+            "causal_mask(T) | ~too_old",
+            "has or where and is wanted",
+        ),
         (
             "return causal_mask(T) & ~too_old",
             "too_old & 1",

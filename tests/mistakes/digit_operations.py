@@ -753,12 +753,16 @@ def encoder_backward(dout, cache):
         ("    return drops", "    return drops.round()", "-"),
     ],
     "blind": [
-        ("str(number) == answer(question)", "number == answer(question)", "-"),
-        ("sum(right) / 3", "sum(right)", "-"),
-        ("sum(right) / 3", "1 / 3", "-"),
-        ("sum(right) / 3", "any(right)", "-"),
+        (
+            "str(number) == answer(question)",
+            "number == answer(question)",
+            "is 0",
+        ),
+        ("sum(right) / 3", "sum(right)", "counts the right numbers"),
+        ("sum(right) / 3", "1 / 3", "is a third everywhere"),
+        ("sum(right) / 3", "any(right)", "is 1 where any number is right"),
         ("shares.append", "shares = [1.0]; shares.append", "-"),
-        ("return shares", "return np.mean(shares)", "-"),
+        ("return shares", "return np.mean(shares)", "is their mean"),
     ],
     "mean_pool": [
         (
@@ -795,12 +799,16 @@ def encoder_backward(dout, cache):
         (
             "mixed = 0.5 * (layer + np.eye(len(layer))) @ mixed",
             "mixed = mixed @ (0.5 * (layer + np.eye(len(layer))))",
-            "-",
+            "has the layers in the wrong order",
         ),
-        ("0.5 * (layer + np.eye(len(layer)))", "layer", "-"),
-        ("0.5 * (layer", "(layer", "-"),
+        ("0.5 * (layer + np.eye(len(layer)))", "layer", "lacks the identity"),
+        ("0.5 * (layer", "(layer", "lacks the factor 0.5 of each layer"),
         ("np.eye(weights.shape[1])", "np.ones(weights.shape[1:])", "-"),
-        ("for layer in weights", "for layer in weights[:1]", "-"),
+        (
+            "for layer in weights",
+            "for layer in weights[:1]",
+            "has the first layer alone",
+        ),
     ],
 }
 

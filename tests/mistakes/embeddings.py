@@ -575,13 +575,17 @@ WRONG |= {
         ),
     ],
     "moving_matrix": [
-        ("[[c, -s], [s, c]]", "[[c, s], [-s, c]]", "-"),
+        ("[[c, -s], [s, c]]", "[[c, s], [-s, c]]", "turns backwards"),
         ("[[c, -s], [s, c]]", "[[c, -s], [-s, c]]", "-"),
-        ("(-i / C)", "(-i / 2 / C)", "-"),
-        ("angle = k * ", "angle = ", "-"),
+        ("(-i / C)", "(-i / 2 / C)", "has i / 2 in the exponent"),
+        ("angle = k * ", "angle = ", "turns by 1, not by k"),
         ("    return move", "    pass", "Is there a return?"),
-        ("[[c, -s], [s, c]]", "[[s, c], [c, -s]]", "-"),
-        ("(-i / C)", "(i / C)", "-"),
+        (
+            "[[c, -s], [s, c]]",
+            "[[s, c], [c, -s]]",
+            "has sine and cosine exchanged",
+        ),
+        ("(-i / C)", "(i / C)", "has frequencies 10000^(i / C)"),
     ],
 }
 

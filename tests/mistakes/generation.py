@@ -1207,37 +1207,69 @@ JUDGES = {
 }
 WRONG |= {
     "cache_bytes": [
-        ("2 * ", "", "-"),
-        ("config.d_model", "config.d_model * config.n_heads", "-"),
-        ("config.d_model", "config.d_ff", "-"),
-        ("* n_tokens *", "* config.max_seq_len *", "-"),
-        (" * n_bytes\n", "\n", "-"),
-        (" * n_bytes\n", " / n_bytes\n", "-"),
+        ("2 * ", "", "is half"),
+        (
+            "config.d_model",
+            "config.d_model * config.n_heads",
+            "counts heads of C numbers",
+        ),
+        ("config.d_model", "config.d_ff", "has d_ff where d_model is wanted"),
+        (
+            "* n_tokens *",
+            "* config.max_seq_len *",
+            "counts max_seq_len places",
+        ),
+        (" * n_bytes\n", "\n", "is half"),
+        (" * n_bytes\n", " / n_bytes\n", "is a quarter"),
     ],
     "surprises": [
-        ("return -rows", "return rows", "-"),
-        ("log_softmax(logits[:-1])", "logits[:-1]", "-"),
-        ("ids[1:]", "ids[:-1]", "-"),
-        ("logits[:-1]", "logits[1:]", "-"),
-        ("rows[np.arange(len(rows)), ids[1:]]", "rows[:, ids[1:]]", "-"),
-        ("    return -rows", "    return 1 - rows", "-"),
+        ("return -rows", "return rows", "lacks the minus"),
+        ("log_softmax(logits[:-1])", "logits[:-1]", "lacks log_softmax"),
+        ("ids[1:]", "ids[:-1]", "asks row t for token t, which it has read"),
+        (
+            "logits[:-1]",
+            "logits[1:]",
+            "asks row t for token t, which it has read",
+        ),
+        (
+            "rows[np.arange(len(rows)), ids[1:]]",
+            "rows[:, ids[1:]]",
+            "has every id from every row",
+        ),
+        ("    return -rows", "    return 1 - rows", "is 1 - log p"),
         ("    return -rows", "    -rows", "Is there a return?"),
     ],
     "keep_typical": [
         (
             "np.abs(surprise - (probs * surprise).sum())",
             "surprise - (probs * surprise).sum()",
-            "-",
+            "goes by surprise alone, as top-p does",
         ),
-        ("np.maximum(probs, 1e-12)", "probs", "-"),
-        ("before < mass", "before + probs[order] < mass", "-"),
-        ("np.argsort(distance", "np.argsort(-distance", "-"),
-        ("(probs * surprise).sum()", "surprise.mean()", "-"),
-        ("keep[order] = ", "keep = ", "-"),
+        (
+            "np.maximum(probs, 1e-12)",
+            "probs",
+            "comes from NaN, 0 times the logarithm of 0",
+        ),
+        (
+            "before < mass",
+            "before + probs[order] < mass",
+            "loses the token that crosses the mass",
+        ),
+        (
+            "np.argsort(distance",
+            "np.argsort(-distance",
+            "keeps the least typical first",
+        ),
+        (
+            "(probs * surprise).sum()",
+            "surprise.mean()",
+            "goes by the distance to the mean surprise",
+        ),
+        ("keep[order] = ", "keep = ", "is in the order of the distances"),
         (
             "distance = np.abs(surprise - (probs * surprise).sum())",
             "distance = surprise",
-            "-",
+            "goes by surprise alone, as top-p does",
         ),
     ],
 }

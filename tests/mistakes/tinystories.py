@@ -741,14 +741,26 @@ JUDGES = {
 }
 WRONG |= {
     "bytes_per_token": [
-        ('len(text.encode("utf-8"))', "len(text)", "-"),
-        ("return n_bytes / sum(", "return n_bytes // sum(", "-"),
-        ("return n_bytes / ", "return 1 / n_bytes * ", "-"),
+        (
+            'len(text.encode("utf-8"))',
+            "len(text)",
+            "counts letters where bytes are wanted, or",
+        ),
+        (
+            "return n_bytes / sum(",
+            "return n_bytes // sum(",
+            "counts letters where bytes are wanted, or",
+        ),
+        (
+            "return n_bytes / ",
+            "return 1 / n_bytes * ",
+            "is tokens a byte, the other way round",
+        ),
         (
             "def bytes_per_token(texts, encode):\n"
             "    each = [len(t.encode()) / len(encode(t)) for t in texts]\n"
             "    return sum(each) / len(each)",
-            "-",
+            "is the mean of the ratios of the texts",
         ),
         (
             "for text in texts)\n    return",
@@ -758,11 +770,19 @@ WRONG |= {
         ("    return n_bytes", "    n_bytes", "Is there a return?"),
     ],
     "story_mask": [
-        ("causal & ", "", "-"),
-        (" & (story[:, None] == story[None, :])", "", "-"),
-        ("ids == end)", "ids == end) - (ids == end)", "-"),
-        ("story[:, None] == story[None, :]", "story[:, None] >= story", "-"),
-        ("causal & (story", "causal.T & (story", "-"),
+        ("causal & ", "", "is not causal"),
+        (" & (story[:, None] == story[None, :])", "", "is causal alone"),
+        (
+            "ids == end)",
+            "ids == end) - (ids == end)",
+            "gives a separator to the story that it ends",
+        ),
+        (
+            "story[:, None] == story[None, :]",
+            "story[:, None] >= story",
+            "is causal alone",
+        ),
+        ("causal & (story", "causal.T & (story", "is turned round"),
         ("causal & (story", "causal * 1.0 * (story", "-"),
         ("    return causal", "    causal", "Is there a return?"),
     ],
@@ -770,14 +790,18 @@ WRONG |= {
         (
             "    np.add.at(counts, (train[:-1], train[1:]), 1)\n",
             "    counts[train[:-1], train[1:]] += 1\n",
-            "-",
+            "counts a pair once",
         ),
-        ("axis=1", "axis=0", "-"),
-        ("(train[:-1], train[1:])", "(train[1:], train[:-1])", "-"),
-        ("0.1", "1.0", "-"),
-        ("return -np.log", "return np.log", "-"),
-        (".mean()", ".sum()", "-"),
-        ("np.log(", "np.log2(", "-"),
+        ("axis=1", "axis=0", "has columns that sum to 1"),
+        (
+            "(train[:-1], train[1:])",
+            "(train[1:], train[:-1])",
+            "has the token after in the rows",
+        ),
+        ("0.1", "1.0", "adds 1 to each count"),
+        ("return -np.log", "return np.log", "lacks the minus"),
+        (".mean()", ".sum()", "is the sum over the targets"),
+        ("np.log(", "np.log2(", "is in bits"),
     ],
 }
 RIGHT |= {
