@@ -163,6 +163,21 @@ WRONG = {
             "in every run of Python",
         ),
         (
+            "sorted(set(questions))",
+            "[*{*questions}]",
+            "in every run of Python",
+        ),
+        (
+            "sorted(set(questions))",
+            "list(frozenset(questions))",
+            "in every run of Python",
+        ),
+        (
+            "sorted(set(questions))",
+            "[*{q: 0 for q in set(questions)}]",
+            "in every run of Python",
+        ),
+        (
             "rng.permutation(sorted(set(questions))).tolist()",
             "sorted(set(questions))",
             "held out at random",
