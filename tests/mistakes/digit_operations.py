@@ -270,6 +270,11 @@ WRONG = {
             "    return ids, np.arange(lengths.max()) < lengths[:, None] - 1",
             "hides the last token",
         ),
+        (
+            "mask = np.arange(lengths.max()) < lengths[:, None]",
+            "mask = np.arange(lengths.max())[::-1] < lengths[:, None]",
+            "is filled at the left",
+        ),
     ],
     "decoder_batch": [
         (
@@ -378,6 +383,12 @@ WRONG = {
             "    last = np.arange(len(ids)), mask.sum(axis=1) - 1\n"
             "    return logits[last], (last, logits.shape, cache)\n",
             "the mask ignored",
+        ),
+        (", mask[:, None, None])", ", None)", "is causal"),
+        (
+            ", mask[:, None, None])",
+            ", np.ones(ids.shape, bool)[:, None, None])",
+            "has the mask ignored",
         ),
     ],
     "encoder_backward": [
@@ -893,6 +904,18 @@ def make_questions(n, largest, rng):
             " zip(operations, numbers)]",
             "[str(op) + '(' + ','.join(map(str, row)) + ')' for op,"
             " row in zip(operations, numbers)]",
+        ),
+        (
+            (
+                "    operations = "
+                "rng.permutation(np.resize(list(OPERATIONS), n))\n"
+                "    numbers = rng.integers(0, largest + 1, (n, 3))\n"
+            ),
+            (
+                "    numbers = rng.integers(0, largest + 1, (n, 3))\n"
+                "    operations = "
+                "rng.permutation(np.resize(list(OPERATIONS), n))\n"
+            ),
         ),
     ],
     "unseen_questions": [

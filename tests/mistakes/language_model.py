@@ -343,6 +343,11 @@ WRONG = {
         ("if config.bias:", "if True:", "-"),
         ("np.zeros(N)", "np.ones(N)", "bias of 1"),
         ("np.zeros(N)", "np.zeros(M)", "-"),
+        (
+            "rng.normal(0.0, std, (M, N))",
+            "rng.normal(0.0, 1.0, (M, N))",
+            "has a standard deviation of 1, not std",
+        ),
     ],
     "init_norm": [
         ('"weight": np.ones(C)', '"weight": np.zeros(C)', "weight of 0"),
@@ -393,6 +398,17 @@ WRONG = {
             "-",
         ),
         ("    return x, cache", "    return x", "-"),
+        (
+            (
+                '    x, cache["tokens"] = embedding(ids, '
+                'params["token_embedding"]["weight"])\n'
+            ),
+            (
+                '    weight = params["token_embedding"]["weight"]\n'
+                '    x, cache["tokens"] = weight[ids], (ids, weight.shape)\n'
+            ),
+            "does not refuse",
+        ),
     ],
     "embed_backward": [
         (
@@ -556,6 +572,11 @@ WRONG = {
             "-",
         ),
         ("return logits, cache", "return logits", "-"),
+        (
+            ("def language_model(ids, params, config, mask=None, rng=None):"),
+            ("def language_model(ids, params, config, rng=None, mask=None):"),
+            "has the causal mask in place of the one",
+        ),
     ],
     "language_model_backward": [
         (JOIN, "pass", "head's gradient"),
@@ -609,6 +630,16 @@ WRONG = {
             JOIN,
             JOIN + '\n        grads["token_embedding"]["weight"] /= 2',
             "they add up",
+        ),
+        (
+            (
+                "    if from_head is not None:  # a tied matrix collects "
+                "both gradients\n"
+                '        grads["token_embedding"]["weight"] += '
+                'from_head["weight"]\n'
+            ),
+            "",
+            "lacks the head's gradient",
         ),
     ],
     "loss_and_grads": [

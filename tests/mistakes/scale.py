@@ -440,6 +440,16 @@ WRONG = {
             "ValueError",
         ),
         ("np.array(sent)", "np.array(sent).T", "axes of sent turned"),
+        (
+            (
+                "def ring_all_reduce(vectors):\n"
+                "    N = len(vectors)\n"
+                "    total = sum(vectors)\n"
+                "    sent = np.full((2 * (N - 1), N), total.nbytes // N)\n"
+                "    return [total.copy() for _ in vectors], sent\n"
+            ),
+            "has made up the bytes",
+        ),
     ],
     "ring_seconds": [
         ("2 * (N - 1)", "N - 1", "has N - 1 messages"),

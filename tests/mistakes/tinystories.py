@@ -308,6 +308,28 @@ OTHERS = {
         ("ranks.get(part, len(ranks))", "ranks[part]", "-"),
         ("[bytes([b]) for b in word]", "list(word)", "-"),
         ("    return [ranks", "    [ranks", "Is there a return?"),
+        (
+            "min(joined, key=lambda part: ranks.get(part, len(ranks)))",
+            (
+                "max(joined, key=lambda part: len(part) if part in ranks "
+                "else 0)"
+            ),
+            "takes the longest piece or the first, not",
+        ),
+        (
+            (
+                "def encode_word(word, ranks):\n"
+                "    ids, i = [], 0\n"
+                "    while i < len(word):\n"
+                "        for end in range(len(word), i, -1):\n"
+                "            if word[i:end] in ranks:\n"
+                "                ids.append(ranks[word[i:end]])\n"
+                "                i = end\n"
+                "                break\n"
+                "    return ids\n"
+            ),
+            "takes the longest piece or the first, not",
+        ),
     ],
     "split_stories": [
         (
@@ -368,6 +390,11 @@ OTHERS = {
             "    files.write_tokens(path, tokens[:-1])\n",
             "lacks the separator after the last story",
         ),
+        (
+            'np.load(path, mmap_mode="r", allow_pickle=False)',
+            "np.load(path)",
+            "is not memory-mapped",
+        ),
     ],
     "sample_batch": [
         (
@@ -407,6 +434,11 @@ OTHERS = {
         ("@checked\n", "", "Python says, later"),
         ("np.stack(", "np.concatenate(", "-"),
         ("return windows[:, :-1], ", "return ", "fewer or more things"),
+        (
+            "    windows = windows.astype(np.int64)  # (B, T + 1)\n",
+            "",
+            "is uint16 as the tokens are",
+        ),
     ],
 }
 WRONG = {
