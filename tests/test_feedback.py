@@ -361,6 +361,7 @@ def test_missing_and_surplus_gradients_are_named(grads, said):
         (None, np.eye(2), "wrong: result is None, expected array"),
         ("a", np.eye(2), "wrong: result is 'a', expected array"),
         (True, False, "wrong: result is True, expected False"),
+        (np.float64(0.5), ["a"], "wrong: result is 0.5, expected 1 in a lis"),
         (["a"], ["b"], "wrong: result[0] is 'a', expected 'b'"),
         (np.ones(3), np.ones(4), "shape: result has shape (3,), expected (4,"),
         (x, x + np.eye(2, 5), "worst at index (0, 0): got"),
@@ -369,6 +370,17 @@ def test_missing_and_surplus_gradients_are_named(grads, said):
 def test_try_value_says_it_in_one_sentence(got, expected, text, capsys):
     try_value(lambda: got, expected)
     assert text in " ".join(capsys.readouterr().out.split())
+
+
+def parts(function):
+    return len(function(1))
+
+
+def test_functions_that_are_handed_over_are_judged_with_the_check(monkeypatch):
+    monkeypatch.setattr(gradients, "VERDICTS", [])
+
+    try_value(parts, 3, twice)
+    assert gradients.VERDICTS == [("twice", "wrong"), ("parts", "wrong")]
 
 
 def test_verdicts_are_recorded_by_name(monkeypatch):

@@ -90,8 +90,8 @@ def find_problem(name, got, expected, tolerance, dtype):
     """
     array, expected = to_array(got), np.asarray(expected)
     if array is None:
-        wanted = reprlib.repr(expected if expected.ndim else expected.item())
-        return "wrong", name, f"is {reprlib.repr(got)}, expected {wanted}"
+        wanted = show(expected if expected.ndim else expected.item())
+        return "wrong", name, f"is {show(got)}, expected {wanted}"
     if array.shape != expected.shape:
         return "shape", name, compare_shapes(array.shape, expected.shape)
     if text := compare_kinds(got, expected, dtype):
@@ -222,8 +222,15 @@ def compare(name, got, expected, tolerance, dtype=None):
     elif isinstance(expected, tuple | list):
         compare_lists(name, got, expected, tolerance, dtype)
     elif type(got) is not type(expected) or got != expected:
-        text = f"is {reprlib.repr(got)}, expected {reprlib.repr(expected)}"
+        text = f"is {show(got)}, expected {show(expected)}"
         raise Mistake("wrong", name, text, explain_none(got))
+
+
+def show(value):
+    """Return a value in short; a number of NumPy's as Python has it."""
+    return reprlib.repr(
+        value.item() if isinstance(value, np.generic) else value
+    )
 
 
 def is_number(value):
@@ -239,7 +246,7 @@ def explain_none(got):
 def compare_dicts(name, got, expected, tolerance, dtype):
     """Compare two dicts, key by key."""
     if not isinstance(got, dict):
-        text = f"is {reprlib.repr(got)}, expected a dict"
+        text = f"is {show(got)}, expected a dict"
         raise Mistake("wrong", name, text, explain_none(got))
     for key in [*expected, *got]:
         if key not in got:
@@ -253,7 +260,7 @@ def compare_dicts(name, got, expected, tolerance, dtype):
 def compare_lists(name, got, expected, tolerance, dtype):
     """Compare two lists, tuples or arrays, part by part."""
     if not isinstance(got, tuple | list | np.ndarray):
-        text = f"is {reprlib.repr(got)}, expected {len(expected)} in a "
+        text = f"is {show(got)}, expected {len(expected)} in a "
         text += type(expected).__name__
         raise Mistake("wrong", name, text, explain_none(got))
     if len(got) != len(expected):
