@@ -913,9 +913,14 @@ def test_of_a_cell_that_only_shows_the_check_alone_runs(tmp_path):
     path = tmp_path / "01_small.ipynb"
     notebook = new_notebook(cells=[*map(new_code_cell, sources)])
     nbformat.write(notebook, path)
-    steps, _ = kernels.with_checks(path, notebook)
-    kept = [step.source for step in kernels.without_looks(steps, path)]
-    assert kept == ["check(double, half)", *sources[2:]]
+    table = exercises.SWITCH.format(name="01_small", number="01")
+    own = table.replace("# use_my", "use_my")
+    for first, stays in ((table, []), (own, [own])):
+        cells = [new_code_cell(first, id="progress"), *notebook.cells]
+        copy = new_notebook(cells=cells)
+        steps, _ = kernels.with_checks(path, copy)
+        kept = [step.source for step in kernels.without_looks(steps, path)]
+        assert kept == [*stays, "check(double, half)", *sources[2:]]
 
 
 def test_an_exercise_is_judged_by_what_its_check_finds(tmp_path, capsys):

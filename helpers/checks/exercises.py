@@ -34,6 +34,7 @@ from helpers.checks.cells import (
     has_tag,
     one_line,
     read,
+    read_lesson,
     read_text,
     to_write,
 )
@@ -134,7 +135,7 @@ def to_exercise(lesson, relative):
 
     relative: the way from the exercises to the lessons, for links.
     """
-    notebook = nbformat.read(lesson, as_version=4)
+    notebook = read_lesson(lesson)
     number = lesson.name[:2]
     intro = INTRO.format(lesson=f"{relative}/{lesson.name}", number=number)
     show = SHOW if number == "01" else SWITCH
