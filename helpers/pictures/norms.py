@@ -112,6 +112,7 @@ def show_projection(g, normed):
 def draw_vector(axis, end, colour, text):
     """Draw an arrow from the origin, with text beyond its end."""
     axis.quiver(0, 0, 0, *end, color=colour, lw=2, arrow_length_ratio=0.12)
-    look = {"color": colour, "size": 9, "ha": "center"}
+    look = {"color": colour, "size": 9}
+    look["ha"] = "left" if end[0] > 0 else "center"
     look["va"] = "top" if end[1] < 0 == end[2] else "bottom"
     axis.text(*(1.1 * end), text.replace("-", "−"), **look)
