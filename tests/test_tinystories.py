@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from tiktoken.load import load_tiktoken_bpe
 from tiktoken_ext import openai_public
 
+from helpers import tinystories
 from helpers.stories.grammar import tell_stories
 from helpers.tinystories import (
     END_OF_TEXT,
@@ -114,6 +115,21 @@ def test_merges_of_repeated_letters(text, size):
     got = train_bpe(text, size, ())
     assert got == naive_merges(text, size)
     assert list(got.values()) == list(range(len(got)))
+
+
+def test_a_merge_changes_the_counts_beside_it(monkeypatch):
+    """However long the words are: at most two are gone and two are new."""
+    letters = np.random.default_rng(0).integers(97, 123, (20, 500))
+    text = " ".join(bytes(row.tolist()).decode() for row in letters)
+    merge_everywhere, changed = tinystories.merge_everywhere, []
+
+    def count(*args):
+        changed.extend(new := merge_everywhere(*args))
+        return new
+
+    monkeypatch.setattr(tinystories, "merge_everywhere", count)
+    ids = bpe_tokenizer(train_bpe(text, 1000)).encode(text)
+    assert 0 < len(changed) < 4 * (len(text) - len(ids))
 
 
 def test_merges_do_not_cross_special_tokens():

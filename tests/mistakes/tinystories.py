@@ -192,7 +192,12 @@ OTHERS = {
         ("merge(old, pair, new_id)", "merge(old, new_id, pair)", "-"),
         ("where.pop(pair)", "where.pop(pair)[:]", "-"),
         ("where.pop(pair)", "pairs.pop(pair)", "-"),
-        ("pairs[gone] -= counts[index]", "pairs[gone] -= counts[0]", "-"),
+        ("pairs[gone] -= times * count", "pairs[gone] -= count", "-"),
+        (
+            "count = words[index], counts[index]",
+            "count = words[index], 1",
+            "-",
+        ),
     ],
     "most_frequent": [
         (
