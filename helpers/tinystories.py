@@ -305,11 +305,11 @@ def tokenize_stories(stories, tokenizer, path=None):
     With a path the array is written there (.npy) and comes back
     memory-mapped. Raises ValueError for a vocabulary above 65,536.
     """
-    end = [tokenizer.end_of_text]
+    end = np.array([tokenizer.end_of_text], np.uint16)
     pieces = [end]
-    for ids in tokenizer.encode_batch(stories):
-        pieces += [ids, end]
-    tokens = np.concatenate(pieces).astype(np.uint16)
+    for story in stories:
+        pieces += [np.array(tokenizer.encode(story), np.uint16), end]
+    tokens = np.concatenate(pieces)
     if path is None:
         return tokens
     files.write_tokens(path, tokens)

@@ -6,6 +6,7 @@ slow one of the lesson; any text comes back from its ids; splits share no
 story; token arrays and batches are what they should be, position by position.
 """
 
+import tracemalloc
 from collections import Counter
 
 import numpy as np
@@ -304,12 +305,22 @@ def test_memory_mapped_equals_in_memory(stories, name, tmp_path):
     )
 
 
+def test_no_more_than_a_story_is_held_as_a_list():
+    """In a list an id takes up to 36 bytes, in the array 2."""
+    stories = STORIES * 30
+    tracemalloc.start()
+    tokenize_stories(stories, BPE)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 3 * sum(map(len, stories))
+
+
 def test_largest_id_fits_uint16():
     class Largest:
         vocab_size, end_of_text = 2**16, 2**16 - 1
 
-        def encode_batch(self, texts):
-            return [[0, 65_534] for _ in texts]
+        def encode(self, text):
+            return [0, 65_534]
 
     tokens = tokenize_stories(["story"], Largest())
     assert tokens.tolist() == [65_535, 0, 65_534, 65_535]
