@@ -734,6 +734,23 @@ def test_help(command, capsys):
     assert (command == "train") == ("lesson 06 shows 32 of 128" in said)
 
 
+def test_help_loads_nothing_that_takes_seconds():
+    source = """
+import sys
+from helpers import __main__ as cli
+try:
+    cli.main(["--help"])
+finally:
+    slow = {"torch", "matplotlib", "datasets", "ipywidgets", "IPython"}
+    assert not slow & {*sys.modules}
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", source], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "train" in done.stdout
+
+
 @pytest.mark.parametrize("number", ["0", "-3", "many", "1.5"])
 def test_counts_are_positive_integers(number, capsys):
     with pytest.raises(SystemExit) as stop:

@@ -267,6 +267,16 @@ def test_lessons_need_neither_torch_nor_datasets_nor_widgets():
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 
+def test_set_up_loads_nothing_that_takes_seconds():
+    code = "import sys; sys.modules.update(torch=None, datasets=None)\n"
+    for name in LESSONS:
+        code += f"exec({code_of(name)[0]!r}, {{}})\n"
+    code += (
+        "assert not {'IPython', 'jupyter_client', 'scipy'} & {*sys.modules}"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
 # lesson 06
 
 
