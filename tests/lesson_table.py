@@ -50,7 +50,8 @@ def printed(cell):
 
 
 def is_verdict(text):
-    """Say whether every line of a text is a verdict."""
+    """Say whether every line of a text is a verdict; an indent goes on."""
+    text = text.replace("\n    ", " ")
     lines = [line for line in text.splitlines() if line.strip()]
     return all(VERDICT.search(line) for line in lines)
 
