@@ -81,7 +81,7 @@ WRONG = {
         ),
         ("pairs_of(x, layout)", "pairs_of(x, 'pairs')", "-"),
         ("angles[:, None]", "angles[:1, None]", "-"),
-        (TURN, TURN.replace("first", "second"), "-"),
+        (TURN, TURN.replace("b * sin", "b"), "-"),
         ("    return out", "    out", "Is there a return?"),
     ],
     "rope_backward": [
