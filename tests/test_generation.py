@@ -63,7 +63,8 @@ CONFIGS = {
 CONFIGS |= {  # what appendix A4 adds, among all the rest
     name: replace(config, max_seq_len=10, dropout=0.0)
     for name, config in pairwise.CONFIGS.items()
-    if "rope" in name or "rms" in name or config.n_kv_heads
+    if config.norm == "rms" or config.attention != "full"
+    if not name.startswith("1x1")
 }
 every_config = pytest.mark.parametrize("name", CONFIGS)
 

@@ -881,7 +881,7 @@ def silu_backward(dout, x):
     yield "has the factor 1 - gate on both terms", dout * slope * (1 + x)
 
 
-def rms_norm(x, weight, eps=1e-5):
+def rms_norm(x, weight, *, eps=1e-5):
     square = (x * x).mean(axis=-1, keepdims=True)
     yield "lacks eps", x / np.sqrt(square) * weight
     yield (
@@ -914,7 +914,7 @@ def rms_norm(x, weight, eps=1e-5):
     yield "has another eps", x / np.sqrt(square + 1e-6) * weight
 
 
-def rms_norm_backward(dout, x, weight, eps=1e-5):
+def rms_norm_backward(dout, x, weight, *, eps=1e-5):
     rrms = 1 / np.sqrt((x * x).mean(axis=-1, keepdims=True) + eps)
     normed, g = x * rrms, dout * weight
     stretch = normed * (g * normed).mean(axis=-1, keepdims=True)
