@@ -76,13 +76,26 @@ def test_a_frame_is_where_the_index_says(monkeypatch):
     assert found == [((14.0, 21.0), 2.0, 2)]
 
 
-def test_a_slider_draws_again(monkeypatch):
-    bundles, boxes, seen = [], [], []
-    vbox = widgets.VBox
+@pytest.fixture
+def bundles(monkeypatch):
+    """Collect what sliders display."""
+    found = []
+    monkeypatch.setattr(sliders, "display", lambda b, **_: found.append(b))
+    return found
+
+
+@pytest.fixture
+def boxes(monkeypatch, bundles):
+    """Collect the knobs and the view of each slider."""
+    found, vbox = [], widgets.VBox
     monkeypatch.setattr(
-        widgets, "VBox", lambda parts: boxes.append(parts) or vbox(parts)
+        widgets, "VBox", lambda parts: found.append(parts) or vbox(parts)
     )
-    monkeypatch.setattr(sliders, "display", lambda b, **_: bundles.append(b))
+    return found
+
+
+def test_a_slider_draws_again(bundles, boxes):
+    seen = []
 
     def look(temperature, heads, causal, kind):
         seen.append((temperature, heads, causal, kind))
@@ -99,3 +112,21 @@ def test_a_slider_draws_again(monkeypatch):
     third.value, fourth.value = False, "b"
     assert seen[0] == (1.0, 1, True, "a") and seen[-1] == (2.5, 3, False, "b")
     assert 'alt="x = 2.5"' in view.value
+
+
+def test_a_slider_keeps_the_names_it_was_made_with(boxes):
+    names = {"scale": 2, "show_arrays": show_arrays, "named": named}
+    source = "def look(x):\n    show_arrays(named('x', [x * scale]), alt=f'{x * scale}')"
+    exec(source, names)
+    slide(names["look"], x=(1, 5))
+    names["scale"] = "a later cell's"
+    [(x, view)] = boxes
+    x.value = 3
+    assert 'alt="6"' in view.value
+
+
+def test_a_slider_says_what_went_wrong(boxes):
+    slide(lambda x: show_arrays(named("x", [1 / x]), alt="1 / x"), x=(0, 5, 1))
+    [(x, view)] = boxes
+    x.value = 0
+    assert "ZeroDivisionError" in view.value
