@@ -132,7 +132,7 @@ class SGD:
             "dweights is the first noted that is wrong",
         ),
         (
-            ("note(dweights=dweights, dscores", "note(ds"),
+            ("note(dweights=dweights, dscores", "dscores *= 2; note(ds"),
             "note knows these names here: dout",
         ),
     ],
