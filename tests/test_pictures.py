@@ -10,6 +10,7 @@ from matplotlib.text import Text
 from helpers.pictures import (
     arrays,
     attention,
+    embeddings,
     figures,
     named,
     show_arrays,
@@ -199,3 +200,39 @@ def test_heads_are_drawn_as_they_are_cut():
     texts, _ = texts_of(attention.parts, qkv, heads, words[:2])
     assert {"q", "k", "v", "qkv", "(2, 12)"} <= set(texts)
     assert texts.count("23") == 2
+
+
+# lesson 02
+
+
+def test_a_lookup_and_its_gradient_are_drawn():
+    table, ids = np.arange(32.0).reshape(8, 4), np.array([7, 2])
+    words = ["Tom", "cat"]
+    texts, alt = texts_of(
+        embeddings.lookup, words, ids, table, table[ids], place=1
+    )
+    assert texts.count("31.0") == 2 and "2 of cat picks row 2" in alt
+    rows = np.eye(8)[ids]
+    texts, _ = texts_of(embeddings.one_hot, words, rows, table, rows @ table)
+    assert texts.count("1") == 2 and texts.count("31.0") == 2
+    tables = {"add": table[:, :1], "+=": -table[:, :1]}
+    texts, alt = texts_of(embeddings.scatter, words, np.ones((2, 1)), tables)
+    assert {"gradient", "add", "+=", "28", "−28"} <= set(texts)
+    assert "add has 0, 4, 8" in alt
+    outs = table[:2], table[1::-1]
+    texts, alt = texts_of(
+        embeddings.orders, [words, words[::-1]], outs, row="cat"
+    )
+    assert alt.count("4.00, 5.00, 6.00, 7.00") == 2
+    texts, _ = texts_of(embeddings.shared, table[None], table[:, :2])
+    assert {"dweight", "dout", "sum over the batch"} <= set(texts)
+
+
+def test_positions_are_drawn_as_a_clock_and_as_likeness():
+    angle = np.arange(12.0)[:, None]
+    table = np.hstack([np.sin(angle), np.cos(angle)])
+    _, alt = texts_of(embeddings.waves, table, position=3, pair=0)
+    assert "(0.14, -0.99)" in alt
+    for position, near in ((0, 1), (11, 10)):
+        _, alt = texts_of(embeddings.alike, {"a": table}, position)
+        assert alt.endswith(f"a, position {near}: 0.54")  # cos 1
