@@ -194,7 +194,7 @@ def test_heads_are_drawn_as_they_are_cut():
     texts, _ = texts_of(
         attention.split, x[:4], halves, x[:4].reshape(2, 4, 2), words
     )
-    assert texts.count("15.0") == 3 and "split_heads" in texts
+    assert texts.count("15.0") == 3 and "split" in texts
     heads = np.split(np.arange(24).reshape(6, 2, 2), 3)
     qkv = np.arange(24).reshape(2, 12)
     texts, _ = texts_of(attention.parts, qkv, heads, words[:2])

@@ -106,6 +106,7 @@ def mix(weights, x, out):
     """Draw weights (8, 8) @ x (8, 4) = out, the last row framed."""
     show_arrays(
         named("weights", weights, WORDS, WORDS, colours="weights", digits=2),
+        "\n",
         "@",
         named("x", x, WORDS, FEATURES),
         "=",
@@ -138,6 +139,7 @@ def scores_to_weights(scores, weights, words=WORDS):
     pairs = ", ".join(f"{a} {b}" for a, b in zip(words, most))
     show_arrays(
         named("scores", scores, words, words),
+        "\n",
         "softmax →",
         named("weights", weights, words, words, colours="weights", digits=2),
         alt=f"Scores, hatched above the diagonal, and weights; the largest "
@@ -171,18 +173,19 @@ def by_hand(q, k, v, scores, weights, out):
 def gradients(dout, dweights, dscores, dq, dk, dv):
     """Draw the same road back, from right to left."""
     show_arrays(
-        named("dq", dq, digits=2),
-        "@ k / 2 ←",
         named("dscores", dscores, digits=2, mark=np.s_[-1]),
         "softmax ←",
         named("dweights", dweights),
         "@ v.T ←",
         named("dout", dout),
         "\n",
-        named("dk", dk, digits=2),
-        "dscores.T @ q / 2 ←",
+        named("dq", dq, digits=2),
+        "dscores @ k / 2 ←",
         named("dv", dv, digits=2),
         "weights.T @ dout ←",
+        "\n",
+        named("dk", dk, digits=2),
+        "dscores.T @ q / 2 ←",
         alt="Gradients flow from right to left: the last row of dscores is "
         f"{say(dscores[-1])}; dq has its last row alone, dk all three",
     )
@@ -193,9 +196,9 @@ def split(x, heads, wrong, words):
     D = heads.shape[-1]
     show_arrays(
         named("x", x, words, FEATURES, mark=np.s_[:, D:]),
-        "split_heads →",
+        "split →",
         named("heads", heads, words, mark=np.s_[1]),
-        "reshape alone →",
+        "reshape →",
         named("wrong", wrong),
         alt="Head 1 takes the last channels of every word; a reshape alone "
         "gives it all channels of the last words",

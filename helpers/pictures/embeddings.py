@@ -27,6 +27,7 @@ def one_hot(words, rows, table, out):
     """Draw one-hot rows (T, V) @ table (V, C) = out (T, C)."""
     show_arrays(
         named("one_hot", rows, words, VOCABULARY, colours="grey", digits=0),
+        "\n",
         "@",
         named("weight", table, VOCABULARY, FEATURES),
         "=",
