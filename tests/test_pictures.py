@@ -118,7 +118,8 @@ def test_a_slider_draws_again(bundles, boxes):
 
 def test_a_slider_keeps_the_names_it_was_made_with(boxes):
     names = {"scale": 2, "show_arrays": show_arrays, "named": named}
-    source = "def look(x):\n    show_arrays(named('x', [x * scale]), alt=f'{x * scale}')"
+    body = "show_arrays(named('x', [x * scale]), alt=f'{x * scale}')"
+    source = f"def look(x):\n    {body}"
     exec(source, names)
     slide(names["look"], x=(1, 5))
     names["scale"] = "a later cell's"
