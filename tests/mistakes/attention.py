@@ -372,7 +372,11 @@ WRONG = {
     ],
     "scaled_dot_product_attention_backward": [
         ("weights.swapaxes(-1, -2) @ dout", "weights @ dout", TRANSPOSE),
-        ("dq = (dscores @ k)", "dq = (dscores.swapaxes(-1, -2) @ k)", TRANSPOSE),
+        (
+            "dq = (dscores @ k)",
+            "dq = (dscores.swapaxes(-1, -2) @ k)",
+            TRANSPOSE,
+        ),
         ("dscores.swapaxes(-1, -2) @ q", "dscores @ q", TRANSPOSE),
         (
             "dscores.swapaxes(-1, -2) @ q",
