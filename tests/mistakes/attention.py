@@ -502,12 +502,12 @@ WRONG = {
         ),
         (
             (
-                "    dq = dscores @ k  # (..., T, D)\n"
-                "    dk = dscores.swapaxes(-1, -2) @ q"
+                "    dq = (dscores @ k) * scale  # (..., T, D)\n"
+                "    dk = (dscores.swapaxes(-1, -2) @ q)"
             ),
             (
-                "    dk = dscores @ k  # (..., T, D)\n"
-                "    dq = dscores.swapaxes(-1, -2) @ q"
+                "    dk = (dscores @ k) * scale  # (..., T, D)\n"
+                "    dq = (dscores.swapaxes(-1, -2) @ q)"
             ),
             "and dk have changed places",
         ),
