@@ -11,7 +11,10 @@ from helpers.pictures import (
     arrays,
     figures,
     named,
+    plot_histogram,
+    plot_lines,
     show_arrays,
+    show_cuts,
     slide,
     sliders,
 )
@@ -74,6 +77,50 @@ def test_a_frame_is_where_the_index_says(monkeypatch):
     part = named("x", np.zeros((4, 5)), mark=np.s_[1:3, 2])
     arrays.frame(figure, part, x=10.0, y=20.0, side=2.0)
     assert found == [((14.0, 21.0), 2.0, 2)]
+
+
+def figure_of(draw, *arguments, **settings):
+    """Return the one figure that is shown, and its words."""
+    with figures.collect() as found:
+        draw(*arguments, **settings)
+    [(figure, alt)] = found
+    assert alt and figures.as_png(figure).startswith(b"\x89PNG")
+    return figure
+
+
+def test_a_piece_is_as_wide_as_it_has_bytes():
+    rows = {"pieces": ["é", " a$", b"\xe7"], "bytes": list("abcdef")}
+    pairs = {(b"a", b" b"): 1, ("$", "x"): 3, ("y", "z"): 3}
+    figure = figure_of(show_cuts, rows, "in words", pairs)
+    cuts, bars = figure.axes
+    widths = [patch.get_width() for patch in cuts.patches]
+    assert widths == [2, 3, 1] + 6 * [1]
+    texts = [text.get_text() for text in cuts.texts]
+    assert texts[:5] == ["pieces", "é", r"␣a\$", "e7", "3"]
+    names = [label.get_text() for label in bars.get_yticklabels()]
+    assert names == [r"\$ x", "y z", "a ␣b"]
+    assert [bar.get_width() for bar in bars.patches] == [3, 3, 1]
+    colours = [bar.get_facecolor() for bar in bars.patches]
+    assert colours[0] != colours[1] == colours[2]
+
+
+def test_a_long_text_is_drawn_smaller():
+    figure = figure_of(show_cuts, {"long": ["a"] * 200}, "in words")
+    assert figure.get_figwidth() == 9
+
+
+def test_a_histogram_counts_and_marks():
+    figure = figure_of(plot_histogram, [3, 3, 5], "tokens", "stories", at=4)
+    [axis] = figure.axes
+    assert [bar.get_height() for bar in axis.patches] == [2, 0, 1]
+    assert axis.lines[0].get_xdata() == [4, 4]
+
+
+def test_a_place_is_marked_on_each_curve():
+    curves = {"up": [0, 10], "down": [3, 1]}
+    figure = figure_of(plot_lines, [0, 4], curves, "x", "y", at=1)
+    dots = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
+    assert [dot.get_ydata()[0] for dot in dots] == [2.5, 2.5]
 
 
 def test_a_slider_draws_again(monkeypatch):

@@ -4,9 +4,11 @@ Every picture goes through `show`, with a text alternative.
 """
 
 from helpers.pictures.arrays import named, show_arrays
+from helpers.pictures.merges import show_cuts
 from helpers.pictures.plots import (
     plot_attention,
     plot_bars,
+    plot_histogram,
     plot_lines,
     plot_log_log,
     plot_losses,
@@ -31,11 +33,13 @@ __all__ = [
     "named",
     "plot_attention",
     "plot_bars",
+    "plot_histogram",
     "plot_lines",
     "plot_log_log",
     "plot_losses",
     "plot_runs",
     "plot_table",
     "show_arrays",
+    "show_cuts",
     "slide",
 ]
