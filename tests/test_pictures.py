@@ -1,23 +1,33 @@
 """Pictures: every array can be drawn, every slider moves, all have words."""
 
 import base64
+import io
+from dataclasses import replace
 
 import ipywidgets as widgets
 import numpy as np
 import pytest
 from matplotlib.text import Text
+from PIL import Image
 
+from helpers.language_model import PRESETS, init_params, language_model
 from helpers.pictures import (
     arrays,
     figures,
+    memory,
     named,
     plot_histogram,
     plot_lines,
     show_arrays,
+    show_arrows,
     show_cuts,
+    show_memory,
+    show_valley,
     slide,
     sliders,
+    valley,
 )
+from helpers.scale import distinct_bytes
 
 ODD = {
     "a vector": np.arange(5),
@@ -116,6 +126,67 @@ def test_a_histogram_counts_and_marks():
     assert axis.lines[0].get_xdata() == [4, 4]
 
 
+class Descent:
+    """Step against the gradient."""
+
+    def __init__(self, params, lr):
+        self.params, self.lr = params, lr
+
+    def step(self, grads):
+        self.params["w"] -= self.lr * grads["w"]
+
+
+def test_a_walk_down_the_valley():
+    """Each step multiplies the distances by 1 - lr and 1 - steep lr."""
+    path = valley.walk(Descent, steep=10, n_steps=3, lr=0.15)
+    factors = 0.85 ** np.arange(4), (-0.5) ** np.arange(4)
+    assert np.allclose(path, valley.START * np.transpose(factors))
+    assert valley.valley(np.array([2.0, 3.0]), steep=10) == 2 + 45
+    figure = figure_of(show_valley, {"down": path}, steep=10)
+    line = figure.axes[0].lines[0]
+    assert np.array_equal(line.get_xydata(), path)
+    last = valley.valley(path[-1], 10)
+    assert line.get_label() == f"down: {last:.3g}"
+
+
+def test_arrows_fit_into_the_picture():
+    arrows = {"a": (4.0, -3.0), "b": (-2.0, 0.5)}
+    figure = figure_of(show_arrows, arrows, radius=1, alt="in words")
+    [axis] = figure.axes
+    (left, right), (low, high) = axis.get_xlim(), axis.get_ylim()
+    assert left < -2 and right > 4 and low < -3 and high > 1
+    assert len(axis.collections) == 2
+
+
+def test_memory_is_that_of_a_step(capsys):
+    """The cache of a step is as large as the picture says."""
+    config = replace(PRESETS["tiny"], vocab_size=50, max_seq_len=6)
+    params = init_params(config, np.random.default_rng(0))
+    ids = np.zeros((3, 6), np.int64)
+    logits, cache = language_model(ids, params, config)
+    sizes = memory.memory_of(config, B=3, T=6)
+    kept = distinct_bytes(cache, (params, ids)) / 1e6
+    cached = sizes["attention weights"] + sizes["the rest of the cache"]
+    assert np.isclose(cached, kept)
+    assert sizes["logits"] == 3 * logits.nbytes / 1e6
+    figure = figure_of(show_memory, config, B=3, T=6)
+    assert len(figure.axes[0].patches) == 4
+    assert "18 tokens a step" in capsys.readouterr().out
+
+
+def test_a_picture_of_few_colours_looks_the_same():
+    """Quantising moves no colour by more than can be seen."""
+    figure, axis = figures.new_figure(3, 2)
+    axis.imshow(np.linspace(0, 1, 64)[None], cmap="cividis", aspect="auto")
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=figures.DPI)
+    whole, few = (
+        np.asarray(Image.open(f).convert("RGB")).astype(int)
+        for f in (file, io.BytesIO(figures.as_png(figure)))
+    )
+    assert abs(whole - few).max() < 32 and abs(whole - few).mean() < 2
+
+
 def test_a_place_is_marked_on_each_curve():
     curves = {"up": [0, 10], "down": [3, 1]}
     figure = figure_of(plot_lines, [0, 4], curves, "x", "y", at=1)
@@ -123,13 +194,26 @@ def test_a_place_is_marked_on_each_curve():
     assert [dot.get_ydata()[0] for dot in dots] == [2.5, 2.5]
 
 
-def test_a_slider_draws_again(monkeypatch):
-    bundles, boxes, seen = [], [], []
-    vbox = widgets.VBox
+@pytest.fixture
+def bundles(monkeypatch):
+    """Collect what sliders display."""
+    found = []
+    monkeypatch.setattr(sliders, "display", lambda b, **_: found.append(b))
+    return found
+
+
+@pytest.fixture
+def boxes(monkeypatch, bundles):
+    """Collect the knobs and the view of each slider."""
+    found, vbox = [], widgets.VBox
     monkeypatch.setattr(
-        widgets, "VBox", lambda parts: boxes.append(parts) or vbox(parts)
+        widgets, "VBox", lambda parts: found.append(parts) or vbox(parts)
     )
-    monkeypatch.setattr(sliders, "display", lambda b, **_: bundles.append(b))
+    return found
+
+
+def test_a_slider_draws_again(bundles, boxes):
+    seen = []
 
     def look(temperature, heads, causal, kind):
         seen.append((temperature, heads, causal, kind))
@@ -146,3 +230,22 @@ def test_a_slider_draws_again(monkeypatch):
     third.value, fourth.value = False, "b"
     assert seen[0] == (1.0, 1, True, "a") and seen[-1] == (2.5, 3, False, "b")
     assert 'alt="x = 2.5"' in view.value
+
+
+def test_a_slider_keeps_the_names_it_was_made_with(boxes):
+    names = {"scale": 2, "show_arrays": show_arrays, "named": named}
+    body = "show_arrays(named('x', [x * scale]), alt=f'{x * scale}')"
+    source = f"def look(x):\n    {body}"
+    exec(source, names)
+    slide(names["look"], x=(1, 5))
+    names["scale"] = "a later cell's"
+    [(x, view)] = boxes
+    x.value = 3
+    assert 'alt="6"' in view.value
+
+
+def test_a_slider_says_what_went_wrong(boxes):
+    slide(lambda x: show_arrays(named("x", [1 / x]), alt="1 / x"), x=(0, 5, 1))
+    [(x, view)] = boxes
+    x.value = 0
+    assert "ZeroDivisionError" in view.value

@@ -8,6 +8,7 @@ import base64
 import html
 import io
 from contextlib import redirect_stdout
+from types import FunctionType
 
 import ipywidgets as widgets
 from IPython.display import display
@@ -22,25 +23,40 @@ def slide(draw, **ranges):
 
     draw shows one picture. ranges: name=(low, high) or (low, high, start),
     all whole numbers or not; name=True or False for a box to tick; name=[...]
-    for a choice.
+    for a choice. Names that draw uses keep the values that they have now,
+    whatever later cells call so.
     """
+    draw = with_names_of_now(draw)
     knobs = {name: knob(name, range_) for name, range_ in ranges.items()}
     view = widgets.HTML()
 
-    def redraw(change=None):
+    def drawn():
         values = {name: control.value for name, control in knobs.items()}
-        png, alt, text = draw_with(draw, values)
-        view.value = as_html(png, alt, text)
-        return png, alt, text
+        return draw_with(draw, values)
 
+    def redraw(change):
+        try:
+            view.value = as_html(*drawn())
+        except Exception as error:  # nobody else would show it
+            view.value = f"<pre>{html.escape(repr(error))}</pre>"
+
+    png, alt, text = drawn()
+    view.value = as_html(png, alt, text)
     for control in knobs.values():
         control.observe(redraw, "value")
-    png, alt, text = redraw()
     box = widgets.VBox([*knobs.values(), view])
     bundle = {WIDGET: box._repr_mimebundle_()[WIDGET], "image/png": png}
     bundle["text/plain"] = f"{alt}\n{text}".strip()
     metadata = {"image/png": {"alt": alt}, "needs_background": "light"}
     display(bundle, raw=True, metadata=metadata)
+
+
+def with_names_of_now(draw):
+    """Return a function like draw that keeps the global names of now."""
+    names = dict(draw.__globals__)
+    now = FunctionType(draw.__code__, names, closure=draw.__closure__)
+    now.__defaults__ = draw.__defaults__
+    return now
 
 
 def knob(name, range_):
@@ -55,7 +71,8 @@ def knob(name, range_):
     look |= {"min": low, "max": high, "value": start[0] if start else low}
     if all(isinstance(number, int) for number in range_):
         return widgets.IntSlider(**look)
-    return widgets.FloatSlider(step=(high - low) / 50, **look)
+    step = float(f"{(high - low) / 50:.0e}")  # one digit: 0.098 -> 0.1
+    return widgets.FloatSlider(step=step, **look)
 
 
 def draw_with(draw, values):
