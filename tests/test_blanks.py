@@ -59,7 +59,10 @@ def said(function, *arguments, **settings):
 def test_a_forward_is_checked_before_its_backward_is_written(capsys):
     lesson = notebook(SOFTMAX, BLANK)
     check(lesson["softmax"])
-    assert "softmax: right in 6 cases: rows of 6" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert said.startswith("softmax: right in 6 cases: rows of 6")
+    assert len(said.splitlines()) > 1  # none is too long for a page
+    assert max(map(len, said.splitlines())) <= 79
     with pytest.raises(NotImplementedError, match="write softmax_backward"):
         check(lesson["softmax_backward"])
 
@@ -91,6 +94,20 @@ def test_a_wrong_function_accuses_no_right_one():
     q, k, v = np.random.default_rng(0).normal(size=(3, 4, 5, 3))
     pair = lesson[name], lesson[f"{name}_backward"]
     check_backward(*pair, getattr(torch_ops, name), (q, k, v))
+
+
+def test_a_wrong_function_accuses_no_exercise():
+    for lesson, wrong, name in (
+        ("attention", "causal_mask(T)", "window_mask"),
+        ("embeddings", "sinusoidal_positions(T, C)", "moving_matrix"),
+        ("language_model", "count_params(params)", "count_by_formula"),
+        ("language_model", "loss_and_grads(*a)", "rows_with_gradient"),
+        ("digit_operations", "answer(question)", "blind"),
+    ):
+        mistakes = importlib.import_module(f"mistakes.{lesson}")
+        source = f"def {wrong}:\n    return np.ones((9, 9))"
+        cells = notebook(source, mistakes.SOLUTIONS[name], lesson=lesson)
+        mistakes.JUDGES[name](cells[name])
 
 
 def test_functions_of_ones_own_are_kept_with_the_shelf_around_them():

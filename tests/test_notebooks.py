@@ -282,6 +282,14 @@ def test_lessons_need_neither_torch_nor_datasets_nor_widgets():
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 
+def test_set_up_needs_neither_torch_nor_datasets():
+    """Which take seconds to load, if they are there."""
+    code = "import sys; sys.modules.update(torch=None, datasets=None)\n"
+    for name in LESSONS:
+        code += f"exec({code_of(name)[0]!r}, {{}})\n"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
 # lesson 06
 
 

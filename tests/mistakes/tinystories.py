@@ -4,6 +4,8 @@ The usual mistakes are those that the causes know, made in the shelf's
 source; the others are written anew, and so try the causes from outside.
 """
 
+import inspect
+
 import numpy as np
 
 from helpers.checks.causes import tinystories as causes
@@ -192,6 +194,19 @@ OTHERS = {
         ("merge(old, pair, new_id)", "merge(old, new_id, pair)", "-"),
         ("where.pop(pair)", "where.pop(pair)[:]", "-"),
         ("where.pop(pair)", "pairs.pop(pair)", "-"),
+        (
+            "def merge_everywhere(pair, new_id, words, counts, pairs, "
+            "where):\n"
+            "    changed = set()\n"
+            "    for index in where.pop(pair):\n"
+            "        words[index] = merge(words[index], pair, new_id)\n"
+            "        for made in zip(words[index], words[index][1:]):\n"
+            "            pairs[made] += counts[index]\n"
+            "            where[made].add(index)\n"
+            "            changed.add(made)\n"
+            "    return changed",
+            "keeps the old pairs counted",
+        ),
         ("pairs[gone] -= counts[index]", "pairs[gone] -= counts[0]", "-"),
     ],
     "most_frequent": [
@@ -308,6 +323,28 @@ OTHERS = {
         ("ranks.get(part, len(ranks))", "ranks[part]", "-"),
         ("[bytes([b]) for b in word]", "list(word)", "-"),
         ("    return [ranks", "    [ranks", "Is there a return?"),
+        (
+            "min(joined, key=lambda part: ranks.get(part, len(ranks)))",
+            (
+                "max(joined, key=lambda part: len(part) if part in ranks "
+                "else 0)"
+            ),
+            "takes the longest piece or the first, not",
+        ),
+        (
+            (
+                "def encode_word(word, ranks):\n"
+                "    ids, i = [], 0\n"
+                "    while i < len(word):\n"
+                "        for end in range(len(word), i, -1):\n"
+                "            if word[i:end] in ranks:\n"
+                "                ids.append(ranks[word[i:end]])\n"
+                "                i = end\n"
+                "                break\n"
+                "    return ids\n"
+            ),
+            "takes the longest piece or the first, not",
+        ),
     ],
     "split_stories": [
         (
@@ -359,14 +396,23 @@ OTHERS = {
             "    return np.array(ids, np.uint16)",
             "lacks the separator before the first",
         ),
-        ("@checked\n", "", "-"),
-        (".astype(np.uint16)", "", "int64"),
+        ("@checked\n", "", "OverflowError"),
+        (
+            "encode(story), np.uint16)",
+            "encode(story))",
+            "int64",
+        ),
         ("np.concatenate(pieces)", "np.array(pieces)", "-"),
         ("    files.write_tokens(path, tokens)\n", "", "-"),
         (
             "    files.write_tokens(path, tokens)\n",
             "    files.write_tokens(path, tokens[:-1])\n",
             "lacks the separator after the last story",
+        ),
+        (
+            'np.load(path, mmap_mode="r", allow_pickle=False)',
+            "np.load(path)",
+            "is not memory-mapped",
         ),
     ],
     "sample_batch": [
@@ -407,6 +453,11 @@ OTHERS = {
         ("@checked\n", "", "Python says, later"),
         ("np.stack(", "np.concatenate(", "-"),
         ("return windows[:, :-1], ", "return ", "fewer or more things"),
+        (
+            "    windows = windows.astype(np.int64)  # (B, T + 1)\n",
+            "",
+            "is uint16 as the tokens are",
+        ),
     ],
 }
 WRONG = {
@@ -652,12 +703,17 @@ RIGHT = {
         "        return np.load(path, mmap_mode='r')\n"
         "    return tokens",
         (
+            "    end = np.array([tokenizer.end_of_text], np.uint16)\n"
+            "    pieces = [end]\n"
+            "    for story in stories:\n"
+            "        pieces += [np.array(tokenizer.encode(story), "
+            "np.uint16), end]\n"
+            "    tokens = np.concatenate(pieces)\n",
+            "    end = [tokenizer.end_of_text]\n"
             "    pieces = [end]\n"
             "    for ids in tokenizer.encode_batch(stories):\n"
-            "        pieces += [ids, end]\n",
-            "    pieces = [end, *(\n"
-            "        ids + end for ids in tokenizer.encode_batch(stories)\n"
-            "    )]\n",
+            "        pieces += [ids, end]\n"
+            "    tokens = np.concatenate(pieces).astype(np.uint16)\n",
         ),
         (
             "    files.write_tokens(path, tokens)\n",
@@ -695,6 +751,9 @@ RIGHT = {
 }
 
 SOLUTIONS = {
+    "merge_everywhere": inspect.getsource(causes.merge_plainly)
+    .replace("merge_plainly", "merge_everywhere")
+    .replace("right.merge", "merge"),
     "bytes_per_token": """\
 def bytes_per_token(texts, encode):
     n_bytes = sum(len(text.encode("utf-8")) for text in texts)
@@ -741,14 +800,26 @@ JUDGES = {
 }
 WRONG |= {
     "bytes_per_token": [
-        ('len(text.encode("utf-8"))', "len(text)", "-"),
-        ("return n_bytes / sum(", "return n_bytes // sum(", "-"),
-        ("return n_bytes / ", "return 1 / n_bytes * ", "-"),
+        (
+            'len(text.encode("utf-8"))',
+            "len(text)",
+            "counts letters where bytes are wanted, or",
+        ),
+        (
+            "return n_bytes / sum(",
+            "return n_bytes // sum(",
+            "counts letters where bytes are wanted, or",
+        ),
+        (
+            "return n_bytes / ",
+            "return 1 / n_bytes * ",
+            "is tokens a byte, the other way round",
+        ),
         (
             "def bytes_per_token(texts, encode):\n"
             "    each = [len(t.encode()) / len(encode(t)) for t in texts]\n"
             "    return sum(each) / len(each)",
-            "-",
+            "is the mean of the ratios of the texts",
         ),
         (
             "for text in texts)\n    return",
@@ -758,11 +829,19 @@ WRONG |= {
         ("    return n_bytes", "    n_bytes", "Is there a return?"),
     ],
     "story_mask": [
-        ("causal & ", "", "-"),
-        (" & (story[:, None] == story[None, :])", "", "-"),
-        ("ids == end)", "ids == end) - (ids == end)", "-"),
-        ("story[:, None] == story[None, :]", "story[:, None] >= story", "-"),
-        ("causal & (story", "causal.T & (story", "-"),
+        ("causal & ", "", "is not causal"),
+        (" & (story[:, None] == story[None, :])", "", "is causal alone"),
+        (
+            "ids == end)",
+            "ids == end) - (ids == end)",
+            "gives a separator to the story that it ends",
+        ),
+        (
+            "story[:, None] == story[None, :]",
+            "story[:, None] >= story",
+            "is causal alone",
+        ),
+        ("causal & (story", "causal.T & (story", "is turned round"),
         ("causal & (story", "causal * 1.0 * (story", "-"),
         ("    return causal", "    causal", "Is there a return?"),
     ],
@@ -770,14 +849,18 @@ WRONG |= {
         (
             "    np.add.at(counts, (train[:-1], train[1:]), 1)\n",
             "    counts[train[:-1], train[1:]] += 1\n",
-            "-",
+            "counts a pair once",
         ),
-        ("axis=1", "axis=0", "-"),
-        ("(train[:-1], train[1:])", "(train[1:], train[:-1])", "-"),
-        ("0.1", "1.0", "-"),
-        ("return -np.log", "return np.log", "-"),
-        (".mean()", ".sum()", "-"),
-        ("np.log(", "np.log2(", "-"),
+        ("axis=1", "axis=0", "has columns that sum to 1"),
+        (
+            "(train[:-1], train[1:])",
+            "(train[1:], train[:-1])",
+            "has the token after in the rows",
+        ),
+        ("0.1", "1.0", "adds 1 to each count"),
+        ("return -np.log", "return np.log", "lacks the minus"),
+        (".mean()", ".sum()", "is the sum over the targets"),
+        ("np.log(", "np.log2(", "is in bits"),
     ],
 }
 RIGHT |= {
