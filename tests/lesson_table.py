@@ -51,6 +51,7 @@ def printed(cell):
 
 def is_verdict(text):
     """Say whether every line of a text is a verdict."""
+    text = text.replace("\n    ", " ")  # a long line goes on further in
     lines = [line for line in text.splitlines() if line.strip()]
     return all(VERDICT.search(line) for line in lines)
 
