@@ -13,6 +13,8 @@ from PIL import Image
 from helpers.language_model import PRESETS, init_params, language_model
 from helpers.pictures import (
     arrays,
+    attention,
+    embeddings,
     figures,
     memory,
     named,
@@ -249,3 +251,107 @@ def test_a_slider_says_what_went_wrong(boxes):
     [(x, view)] = boxes
     x.value = 0
     assert "ZeroDivisionError" in view.value
+
+
+# lesson 01
+
+
+def texts_of(draw, *arguments, **settings):
+    """Return the words of the one picture that is drawn, and its alt."""
+    with figures.collect() as found:
+        draw(*arguments, **settings)
+    [(figure, alt)] = found
+    assert figures.as_png(figure).startswith(b"\x89PNG")
+    return [text.get_text() for text in figure.findobj(Text)], alt
+
+
+def test_bars_have_arrows_as_long_as_the_gradient():
+    weights, push = np.array([0.5, 0.3, 0.2]), np.array([0.25, -0.15, 0.0])
+    texts, alt = texts_of(attention.bars, ["a", "b", "c"], weights, push)
+    assert {"0.50", "0.30", "0.20", "+0.25", "−0.15"} <= set(texts)
+    assert "+0.00" not in texts and "b -0.15" in alt
+
+
+def test_a_gaze_goes_to_what_has_weight():
+    weights = np.array([[[1.0, 0, 0], [0.02, 0.98, 0], [0.3, 0, 0.7]]])
+    words = ["Tom", "had", "it"]
+    texts, alt = texts_of(attention.gaze, words, weights, [2], ["who?"])
+    assert {"0.30", "0.70", "who?"} <= set(texts) and "0.00" not in texts
+    assert alt == "head 0, it looks at it: 0.70"
+    with figures.collect() as found:
+        attention.gaze(words, weights, [1, 2], ["who?"])
+    assert len(found[0][0].axes[0].lines) == 4  # arcs
+
+
+def test_attention_is_drawn_forward_and_backward():
+    rng = np.random.default_rng(0)
+    q, k, v = rng.normal(size=(3, 3, 4))
+    scores = np.where(np.tri(3), q @ k.T, -np.inf)
+    weights = np.tri(3) / np.arange(1, 4)[:, None]
+    texts, alt = texts_of(
+        attention.by_hand, q, k, v, scores, weights, weights @ v
+    )
+    assert texts.count("−∞") == 3 and "0.33, 0.33, 0.33" in alt
+    texts, alt = texts_of(attention.gradients, v, weights, scores, q, k, v)
+    assert {"softmax", "@ v.T", "dq", "dk", "dv"} <= set(texts)
+    texts, alt = texts_of(
+        attention.scores_to_weights, scores, weights, ["a", "b", "c"]
+    )
+    assert alt.endswith("a a, b a, c a")
+    texts, alt = texts_of(
+        attention.softmax_gradient, "abc", weights, v[:, 0], q[:, 0]
+    )
+    assert "∂p/∂x" in texts and f"{q[2, 0]:.2f}" in alt
+
+
+def test_heads_are_drawn_as_they_are_cut():
+    x = np.arange(32.0).reshape(8, 4)
+    texts, alt = texts_of(attention.mix, np.eye(8), x, x)
+    assert "28.00, 29.00, 30.00, 31.00" in alt
+    halves = x[:4].reshape(4, 2, 2).swapaxes(0, 1)
+    words = list("abcd")
+    texts, _ = texts_of(
+        attention.split, x[:4], halves, x[:4].reshape(2, 4, 2), words
+    )
+    assert texts.count("15.0") == 3 and "split" in texts
+    heads = np.split(np.arange(24).reshape(6, 2, 2), 3)
+    qkv = np.arange(24).reshape(2, 12)
+    texts, _ = texts_of(attention.parts, qkv, heads, words[:2])
+    assert {"q", "k", "v", "qkv", "(2, 12)"} <= set(texts)
+    assert texts.count("23") == 2
+
+
+# lesson 02
+
+
+def test_a_lookup_and_its_gradient_are_drawn():
+    table, ids = np.arange(32.0).reshape(8, 4), np.array([7, 2])
+    words = ["Tom", "cat"]
+    texts, alt = texts_of(
+        embeddings.lookup, words, ids, table, table[ids], place=1
+    )
+    assert texts.count("31.0") == 2 and "2 of cat picks row 2" in alt
+    rows = np.eye(8)[ids]
+    texts, _ = texts_of(embeddings.one_hot, words, rows, table, rows @ table)
+    assert texts.count("1") == 2 and texts.count("31.0") == 2
+    tables = {"add": table[:, :1], "+=": -table[:, :1]}
+    texts, alt = texts_of(embeddings.scatter, words, np.ones((2, 1)), tables)
+    assert {"gradient", "add", "+=", "28", "−28"} <= set(texts)
+    assert "add has 0, 4, 8" in alt
+    outs = table[:2], table[1::-1]
+    texts, alt = texts_of(
+        embeddings.orders, [words, words[::-1]], outs, row="cat"
+    )
+    assert alt.count("4.00, 5.00, 6.00, 7.00") == 2
+    texts, _ = texts_of(embeddings.shared, table[None], table[:, :2])
+    assert {"dweight", "dout", "sum over the batch"} <= set(texts)
+
+
+def test_positions_are_drawn_as_a_clock_and_as_likeness():
+    angle = np.arange(12.0)[:, None]
+    table = np.hstack([np.sin(angle), np.cos(angle)])
+    _, alt = texts_of(embeddings.waves, table, position=3, pair=0)
+    assert "(0.14, -0.99)" in alt
+    for position, near in ((0, 1), (11, 10)):
+        _, alt = texts_of(embeddings.alike, {"a": table}, position)
+        assert alt.endswith(f"a, position {near}: 0.54")  # cos 1

@@ -25,14 +25,11 @@ def new_figure(width, height):
 
 
 def as_png(figure):
-    """Return a figure as the bytes of a PNG file, a third of its size.
-
-    256 colours are enough for all that is drawn here.
-    """
+    """Return a figure as the bytes of a PNG file."""
     drawn, file = io.BytesIO(), io.BytesIO()
     figure.savefig(drawn, format="png", dpi=DPI)
-    image = Image.open(drawn).convert("RGB").quantize(dither=0)
-    image.save(file, "png", optimize=True)
+    few = Image.open(drawn).convert("RGB").quantize(128)  # a third of the size
+    few.save(file, format="png", optimize=True)
     return file.getvalue()
 
 
