@@ -27,7 +27,6 @@ from helpers.pictures import (
     show_memory,
     show_valley,
     slide,
-    sliders,
     valley,
 )
 from helpers.scale import distinct_bytes
@@ -207,7 +206,7 @@ def test_a_place_is_marked_on_each_curve():
 def bundles(monkeypatch):
     """Collect what sliders display."""
     found = []
-    monkeypatch.setattr(sliders, "display", lambda b, **_: found.append(b))
+    monkeypatch.setattr(figures, "display", lambda b, **_: found.append(b))
     return found
 
 
@@ -232,7 +231,7 @@ def test_a_slider_draws_again(bundles, boxes):
     ranges = {"temperature": (0.0, 5.0, 1.0), "heads": (1, 4)}
     slide(look, **ranges, causal=True, kind=["a", "b"])
     [(first, second, third, fourth, view)] = boxes
-    assert bundles[0]["text/plain"] == "x = 1.0\nat 1.0 <"
+    assert bundles[0]["text/plain"] == "A picture:\nx = 1.0\nat 1.0 <"
     assert base64.b64decode(bundles[0]["image/png"]).startswith(b"\x89PNG")
     assert 'alt="x = 1.0"' in view.value and "at 1.0 &lt;" in view.value
     first.value, second.value = 2.5, 3
