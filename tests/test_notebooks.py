@@ -300,7 +300,7 @@ def test_set_up_needs_neither_torch_nor_datasets():
 def test_training_is_seen_plain():
     """A short lesson, a loop of few lines, and the model's own words."""
     code = [c for c in read("06_training").cells if c.cell_type == "code"]
-    assert sum(len(cell.source.splitlines()) for cell in code) <= 430
+    assert sum(len(cell.source.splitlines()) for cell in code) <= 420
     (cell,) = [c for c in code if "in train_steps(run, draw, " in c.source]
     loop = cell.source[cell.source.index("for loss") :]
     assert len(loop.splitlines()) <= 12
