@@ -10,10 +10,10 @@ import pytest
 
 from helpers.checks import answers, causes, check, torch_ops
 from helpers.checks.cases import cast, find_cases, with_cases
-from helpers.checks.gradients import TorchAnswer
 from helpers.checks.inspection import Trial
 from helpers.checks.lessons import names_in, shelf
 from helpers.checks.record import compute, find, is_recorded
+from helpers.checks.torch_answers import TorchAnswer
 from helpers.checks.verdicts import compare
 from helpers.runs.params import named_arrays
 
