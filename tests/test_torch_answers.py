@@ -25,7 +25,7 @@ from helpers.checks import (
     try_backward,
 )
 from helpers.checks.cells import code_cells, has_tag
-from helpers.checks.kernels import CHECKS, Step, without_looks
+from helpers.checks.kernels import Step, without_looks
 from helpers.checks.record import ask_torch
 from helpers.checks.verdicts import compare
 

@@ -12,7 +12,6 @@ import sys
 from pathlib import Path
 
 import nbformat
-
 import numpy as np
 
 from helpers.checks import answers, gradients, optimizers, torch_answers

@@ -1,8 +1,8 @@
 """What has to come out: of the cases from the shelf, of checks from torch.
 
-Support code. A file <lesson>.npz or torch_<lesson>.npz holds one long array for each dtype, and
-under "index" a text that says in JSON what is made of their parts;
-`python -m helpers.checks.record` writes it.
+Support code. A file <lesson>.npz or torch_<lesson>.npz holds one long array
+for each dtype, and under "index" a text that says in JSON what is made of
+their parts; `python -m helpers.checks.record` writes it.
 """
 
 import json
