@@ -9,6 +9,7 @@ tests/test_torch_answers.py asks torch again.
 import ast
 import copy
 import dataclasses
+import importlib.util
 import linecache
 from functools import cache
 from types import SimpleNamespace
@@ -29,6 +30,11 @@ def load_torch():
     except (ImportError, OSError):  # OSError: a library of it is missing
         return None
     return torch
+
+
+def is_installed():
+    """Say whether torch is there, without the seconds that it takes."""
+    return importlib.util.find_spec("torch") is not None
 
 
 def find_answer(torch_op, inputs, settings):
@@ -118,6 +124,12 @@ def filed_answers():
         for label, rows in answers.load(path.stem).items():
             found.setdefault(label, []).extend(rows.values())
     return found
+
+
+def filed_versions():
+    """Return the versions of torch whose answers are on file."""
+    rows = [row for rows in filed_answers().values() for row in rows]
+    return sorted({row["torch"] for row in rows})
 
 
 def look_up(torch_op, inputs, settings, filed):
