@@ -22,7 +22,7 @@ torch_cpu := https://download.pytorch.org/whl/cpu
 
 help:  ## say this
 	@awk -F ':.*## ' '/^#: / {sub(/^#: /, ""); printf "\n%s\n", $$0} \
-	    /^[a-z]+:.*## / {printf "  make %-13s%s\n", $$1, $$2}' Makefile
+	    /^[a-z]+:.*## / {printf "  make %-14s%s\n", $$1, $$2}' Makefile
 
 #: To learn
 

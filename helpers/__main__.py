@@ -99,6 +99,9 @@ def run_command(argv):
     except KeyboardInterrupt:
         print("\nstopped", file=sys.stderr)
         return 130
+    except ModuleNotFoundError as error:  # datasets
+        print("error:", jobs.say_missing(error, "data"), file=sys.stderr)
+        return 2
     except (ValueError, OSError, MemoryError) as error:
         print("error:", one_line(error), file=sys.stderr)
         return 2

@@ -29,14 +29,18 @@ def run(name, words):
         return 130
     except ModuleNotFoundError as error:
         extra = "test" if name in FOR_CONTRIBUTORS else "lab"
-        print(
-            f"error: {error.name} is not installed: python -m pip install "
-            f'-c constraints.txt -e ".[{extra}]"',
-            file=sys.stderr,
-        )
+        print("error:", say_missing(error, extra), file=sys.stderr)
     except (ValueError, OSError) as error:
         print("error:", error, file=sys.stderr)
     return 2
+
+
+def say_missing(error, extra):
+    """Return how to install what an import did not find."""
+    return (
+        f"{error.name} is not installed: python -m pip install "
+        f'-c constraints.txt -e ".[{extra}]"'
+    )
 
 
 # for learners
