@@ -52,6 +52,7 @@ def asks(cell):
 )
 @pytest.mark.slow
 def test_on_file_is_what_torch_answers(path):
+    pytest.importorskip("torch")
     compare(
         "answer", ask_torch(path), answers.load(f"torch_{path.stem}"), 1e-12
     )

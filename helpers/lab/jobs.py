@@ -57,6 +57,7 @@ def lab(words):
     options = [
         f"--ServerApp.root_dir={ROOT}",
         f"--LabApp.default_url=/lab/tree/{page}",
+        f"--LabApp.workspaces_dir={ROOT / '.workspaces'}",  # of this alone
         "--ServerApp.contents_manager_class=helpers.lab.contents.Contents",
         "--KernelManager.transport_encryption=auto",
         "--log-level=WARN",

@@ -27,12 +27,12 @@ to another whenever you like.
 
 | | | |
 |---|---|---|
-| **Read it** | [lesson 01](01_causal_mask.ipynb) | The \
+| **Read it** | [lesson 01](01_causal_mask.ipynb) | The \
 lessons as they are. Run a cell with Shift+Enter, change it, run it again. |
-| **Write it yourself** | [exercise 01](../exercises/01_causal_mask.ipynb) \
+| **Write it yourself** | [exercise 01](../exercises/01_causal_mask.ipynb) \
 | The same lessons with the functions left out. A check below each says what \
 is right, what is wrong, and usually why. |
-| **Play** | [The panel](panel.ipynb) | A trained model tells stories. Choose \
+| **Play** | [the panel](panel.ipynb) | A trained model tells stories. Choose \
 *Run ▸ Run All Cells*, then press *Generate*. |
 {go_on}
 ## The path
