@@ -27,7 +27,6 @@ from functools import cache
 from types import CodeType
 
 import matplotlib
-import matplotlib.pyplot as plt
 import nbformat
 import psutil
 import pytest
@@ -390,7 +389,6 @@ def data(monkeypatch, tmp_path):
     for slow, once in ONCE.items():
         monkeypatch.setattr(tinystories, slow, once)
     yield
-    plt.close("all")
 
 
 FEW = {  # in a lesson: here

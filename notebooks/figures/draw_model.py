@@ -6,7 +6,7 @@ from pathlib import Path
 BOXES = {
     5: ("tokenizer", 62, 96, 84, 38),
     2: ("embeddings", 188, 96, 98, 38),
-    3: ("block × N", 306, 58, 226, 112),
+    3: ("block × L", 306, 58, 226, 112),
     1: ("attention", 322, 96, 90, 38),
     4: ("head", 552, 96, 66, 38),
     6: ("optimizer", 322, 204, 90, 34),
