@@ -234,10 +234,10 @@ def test_module_imports_only_earlier_modules(module):
 # the house
 
 
-def test_the_shelf_holds_the_lessons_and_five_folders():
+def test_the_shelf_holds_the_lessons_and_six_folders():
     found = {path.name for path in HELPERS.iterdir()} - {"__pycache__"}
     lessons = {f"{module}.py" for module in ORDER}
-    folders = {"checks", "runs", "panel", "pictures", "stories"}
+    folders = {"checks", "lab", "panel", "pictures", "runs", "stories"}
     assert found == lessons | folders | {"__init__.py", "__main__.py"}
 
 
