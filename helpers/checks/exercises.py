@@ -39,6 +39,7 @@ from helpers.checks.cells import (
 )
 from helpers.checks.kernels import is_row, run
 from helpers.checks.shelf import lines_of
+from helpers.checks.stops import watch
 from helpers.checks.table import (
     BLANK,
     MISSING,
@@ -278,8 +279,10 @@ def progress(names=(), lessons=LESSONS, folder=EXERCISES):
 def show_progress(name, lessons=LESSONS, folder=EXERCISES):
     """Print the table of one copy: as this kernel has it, else as saved.
 
-    What this kernel has not run is shown as it was when it last ran.
+    What this kernel has not run is shown as it was when it last ran. Below
+    the table stands where a cell fails from now on.
     """
+    watch(name)
     result = load_results(folder).get(name, {})
     path = lessons / f"{name}.ipynb"
     names = to_write(path) if path.is_file() else []

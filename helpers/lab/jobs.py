@@ -15,6 +15,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = Path(__file__).resolve().parent / "settings"
+# Two BLAS threads wait for each other where other programs run as well, and
+# the small products of the lessons gain nothing from a second.
+ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 OPENS = """\
 JupyterLab opens at the start page, in your browser. If it does not, open the
 address that it prints below. Ctrl-C, twice, ends it here."""
@@ -50,6 +53,7 @@ def lab(words):
     """Open the start page in JupyterLab; takes options of JupyterLab."""
     from jupyterlab.labapp import LabApp
 
+    os.environ.update(ONE_THREAD | os.environ)  # kernels inherit it
     page = write_folders().relative_to(ROOT).as_posix()
     before = os.environ.get("JUPYTER_CONFIG_PATH")
     places = [str(SETTINGS), *([before] if before else [])]
@@ -59,6 +63,8 @@ def lab(words):
         f"--LabApp.default_url=/lab/tree/{page}",
         f"--LabApp.workspaces_dir={ROOT / '.workspaces'}",  # of this alone
         "--ServerApp.contents_manager_class=helpers.lab.contents.Contents",
+        f"--ServerApp.static_custom_path={SETTINGS}",
+        "--LabApp.custom_css=True",  # custom.css
         "--KernelManager.transport_encryption=auto",
         "--log-level=WARN",
     ]
@@ -125,7 +131,7 @@ def panel(words):
 
 def run_lessons(words):
     """Run the lessons in place, all or 01 02, and tell a story."""
-    os.environ["WORKBOOK_DATA"] = "grammar"
+    os.environ.update(ONE_THREAD | {"WORKBOOK_DATA": "grammar"})
     code = call("tests/run_notebooks.py", *words)
     return code or call("-m", "helpers", "generate", "--seed", "1")
 
