@@ -52,7 +52,7 @@ from helpers.generation import (
     penalise_repeats,
     stream,
 )
-from helpers.lab import copies
+from helpers.lab import copies, home
 from helpers.language_model import (
     ModelConfig,
     cross_entropy,
@@ -1270,6 +1270,10 @@ COMMANDS = {
     "`make lessons FRESH=99`": (
         lambda f: copies.write_copies(["99"], folder=f),
         ["'99'", "03"],
+    ),
+    "`python -m helpers home workbook`": (
+        lambda f: home.write_home("workbook"),
+        ["'workbook'", "owner/name"],
     ),
 }
 DIGITS = {

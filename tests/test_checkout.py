@@ -15,6 +15,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import test_browser
 from playwright.sync_api import expect
 from test_browser import (
     ALL_CELLS,
@@ -31,6 +32,7 @@ from test_browser import (
 
 from helpers.checks.exercises import find
 
+browser = test_browser.browser  # a fixture
 ROOT = Path(__file__).resolve().parent.parent
 READ_HERE = ["01", "02"]  # in the default run
 BUSY = """() => [...document.querySelectorAll(".jp-InputPrompt")]
@@ -80,7 +82,7 @@ def lab(checkout, tmp_path_factory):
 
 
 @pytest.fixture
-def page(lab, browser):  # noqa: F811
+def page(lab, browser):
     """Open what `make lab` opens."""
     address, token = lab
     with browser.new_page(viewport=WINDOW) as page:

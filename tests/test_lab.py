@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import sys
 import tomllib
 from pathlib import Path
@@ -12,7 +13,8 @@ import pytest
 from helpers import __main__ as cli
 from helpers.checks import exercises, torch_answers
 from helpers.checks.exercises import find, keep_result, write_exercises
-from helpers.lab import copies, jobs, start
+from helpers.lab import copies, home, jobs, start
+from helpers.lab.server import SETTINGS
 
 ROOT = Path(__file__).resolve().parent.parent
 LESSON, OTHER = "01_causal_mask.ipynb", "02_embeddings.ipynb"
@@ -256,6 +258,44 @@ def test_a_number_that_no_lesson_has(job, capsys, monkeypatch):
     assert "no lesson begins with '99'" in capsys.readouterr().err
 
 
+# where the repository lives
+
+
+def copy_of_what_says_it(folder):
+    """Copy the files that say where the repository lives."""
+    for where in home.SAID_IN:
+        for path in ROOT.glob(where):
+            if path.is_file():
+                copy = folder / path.relative_to(ROOT)
+                copy.parent.mkdir(exist_ok=True)
+                shutil.copy(path, copy)
+
+
+def test_another_home_is_written_everywhere(tmp_path):
+    copy_of_what_says_it(tmp_path)
+    old = home.find_home(tmp_path)
+    changed = home.write_home("someone/work.book", tmp_path)
+    names = {path.name for path in changed}
+    assert {"README.md", "pyproject.toml", "01_causal_mask.ipynb"} <= names
+    assert home.find_home(tmp_path) == "someone/work.book"
+    for path in tmp_path.rglob("*"):
+        assert path.is_dir() or old not in path.read_text("utf-8")
+    for wrong in ("someone", "https://github.com/someone/book", "a/b/c", ""):
+        with pytest.raises(ValueError, match="no repository on GitHub"):
+            home.write_home(wrong, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "path", sorted(ROOT.glob("notebooks/*.ipynb")), ids=lambda p: p.stem
+)
+def test_the_set_up_says_how_to_install(path):
+    """In its first line, which a traceback on helpers shows as well."""
+    cells = [c for c in nbformat.read(path, 4).cells if c.cell_type == "code"]
+    first, *rest = cells[0].source.splitlines()
+    assert first.endswith(f"git+https://github.com/{home.find_home()}")
+    assert any(re.match("(from|import) helpers", line) for line in rest)
+
+
 # what is installed
 
 
@@ -276,4 +316,4 @@ def test_the_environment_holds_what_was_asked_for():
         *("matplotlib-base", "ipywidgets", "pytorch-cpu"),
     ):
         assert re.search(rf"^  - {name}$", text, re.MULTILINE), name
-    json.loads((jobs.SETTINGS / "labconfig/page_config.json").read_text())
+    json.loads((SETTINGS / "labconfig/page_config.json").read_text())

@@ -14,7 +14,6 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-SETTINGS = Path(__file__).resolve().parent / "settings"
 # Two BLAS threads wait for each other where other programs run as well, and
 # the small products of the lessons gain nothing from a second.
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
@@ -53,6 +52,8 @@ def lab(words):
     """Open the start page in JupyterLab; takes options of JupyterLab."""
     from jupyterlab.labapp import LabApp
 
+    from helpers.lab.server import SETTINGS, Server
+
     os.environ.update(ONE_THREAD | os.environ)  # kernels inherit it
     page = write_folders().relative_to(ROOT).as_posix()
     before = os.environ.get("JUPYTER_CONFIG_PATH")
@@ -62,15 +63,14 @@ def lab(words):
         f"--ServerApp.root_dir={ROOT}",
         f"--LabApp.default_url=/lab/tree/{page}",
         f"--LabApp.workspaces_dir={ROOT / '.workspaces'}",  # of this alone
-        "--ServerApp.contents_manager_class=helpers.lab.contents.Contents",
-        f"--ServerApp.static_custom_path={SETTINGS}",
-        "--LabApp.custom_css=True",  # custom.css
+        "--LabApp.custom_css=True",
         "--KernelManager.transport_encryption=auto",
         "--log-level=WARN",
     ]
     if getattr(os, "geteuid", lambda: 1)() == 0:  # as in a container
         options.append("--allow-root")
     print(OPENS, flush=True)
+    LabApp.serverapp_class = Server
     LabApp.launch_instance([*options, *words])
 
 
@@ -160,6 +160,16 @@ def experiments(words):
     return next(filter(None, codes), 0)
 
 
+def home(words):
+    """Write owner/name of the repository to wherever it is said."""
+    from helpers.lab.home import write_home
+
+    parser = argparse.ArgumentParser("python -m helpers home")
+    parser.add_argument("home", metavar="owner/name")
+    for path in write_home(parser.parse_args(words).home):
+        print(path.relative_to(ROOT).as_posix())
+
+
 def call(*words):
     """Run Python on words, in the folder of the workbook."""
     return subprocess.call([sys.executable, *words], cwd=ROOT)
@@ -171,6 +181,7 @@ FOR_CONTRIBUTORS = {
     "check": check,
     "lint": lint,
     "experiments": experiments,
+    "home": home,
 }
 JOBS = {
     "lab": lab,
