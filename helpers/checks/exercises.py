@@ -34,6 +34,7 @@ from helpers.checks.cells import (
     has_tag,
     one_line,
     read,
+    read_lesson,
     read_text,
     to_write,
 )
@@ -43,6 +44,7 @@ from helpers.checks.stops import watch
 from helpers.checks.table import (
     BLANK,
     MISSING,
+    UNREADABLE,
     digests,
     live_states,
     print_table,
@@ -136,7 +138,7 @@ def to_exercise(lesson, relative):
 
     relative: the way from the exercises to the lessons, for links.
     """
-    notebook = nbformat.read(lesson, as_version=4)
+    notebook = read_lesson(lesson)
     number = lesson.name[:2]
     intro = INTRO.format(lesson=f"{relative}/{lesson.name}", number=number)
     show = SHOW if number == "01" else SWITCH
@@ -255,8 +257,9 @@ def progress(names=(), lessons=LESSONS, folder=EXERCISES):
     for lesson in find(names, lessons):
         result = {"code": None, "verdicts": [], "digests": {}}
         states = dict.fromkeys(to_write(lesson), BLANK)
+        path = folder / lesson.name
         try:
-            notebook = read(folder / lesson.name)
+            notebook = read(path)
             result["code"] = digest(notebook)
             result["digests"] = digests(notebook)
             if all(blanks(notebook).get(name) for name in states):
@@ -270,6 +273,8 @@ def progress(names=(), lessons=LESSONS, folder=EXERCISES):
         except Exception as error:  # a copy can hold anything
             result["note"] = one_line(error)
             print(f"{lesson.stem}: {result['note']}")
+            if os.path.lexists(path):
+                states = dict.fromkeys(states, UNREADABLE)
         counted += states.values()
         keep_result(folder, lesson.stem, result)
     if len(find(names, lessons)) > 1:

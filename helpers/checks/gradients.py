@@ -16,6 +16,7 @@ from helpers.checks.inspection import (
     Trial,
     call,
     changed_in_place,
+    explain_result,
     inspect_pair,
     is_float,
     name_grads,
@@ -37,6 +38,7 @@ from helpers.checks.verdicts import (
     find_place,
     find_problem,
     relative_error,
+    say,
     to_mistake,
     wrap,
 )
@@ -69,7 +71,7 @@ def check_backward(op, op_backward, torch_op, arrays, **settings):
     not installed its answer is on file, or central differences stand in,
     which cannot see a mistake in op itself.
     A pair from a notebook runs among the functions of the shelf. Returns a
-    Report that prints as one line; raises Mistake, an AssertionError that
+    Report that prints as a sentence; raises Mistake, an AssertionError that
     names the first thing that is wrong (inspection.py has the order), by how
     much, and the usual cause where the numbers give it away.
     """
@@ -134,7 +136,7 @@ def check_numerically(op, op_backward, arrays, samples=40, **settings):
 
 
 def try_backward(op, op_backward, torch_op, arrays, **settings):
-    """Print in one line what check_backward finds; raise nothing."""
+    """Say in one sentence what check_backward finds; raise nothing."""
 
     def check():
         report = check_backward(op, op_backward, torch_op, arrays, **settings)
@@ -144,7 +146,7 @@ def try_backward(op, op_backward, torch_op, arrays, **settings):
 
 
 def try_value(function, expected, *arguments, **settings):
-    """Print in one line if function(*arguments, **settings) is expected.
+    """Say in one sentence if function(*arguments, **settings) is expected.
 
     Numbers and arrays are compared to six digits, integers, strings and
     everything else exactly. Raises nothing.
@@ -158,18 +160,30 @@ def try_value(function, expected, *arguments, **settings):
 
 
 def check_value(function, expected, *arguments, **settings):
-    """Raise Mistake unless function(*arguments, **settings) is expected."""
+    """Raise Mistake unless function(*arguments, **settings) is expected.
+
+    Functions among the arguments are judged with it.
+    """
 
     def judge(function):
-        got = call(function, *copy.deepcopy(arguments), **settings)
-        compare("result", got, expected, 1e-6)
+        given = copy.deepcopy(arguments)
+        got = call(function, *given, **settings)
+        try:
+            compare("result", got, expected, 1e-6)
+        except Mistake as mistake:
+            mistake.cause = mistake.cause or explain_result(
+                name_of(function), got, expected, arguments, settings
+            )
+            raise
 
-    with recorded(function, function, "right"):
+    with contextlib.ExitStack() as stack:
+        for judged in filter(inspect.isfunction, (function, *arguments)):
+            stack.enter_context(recorded(judged, judged, "right"))
         judge_alone((function,), judge)
 
 
 class Report:
-    """Hold the relative errors of a check that passed; print one line."""
+    """Hold the relative errors of a check that passed; print a sentence."""
 
     def __init__(self, name, reference, errors, tolerances):
         self.name, self.reference, self.errors = name, reference, errors
@@ -187,10 +201,11 @@ class Report:
             f"{dtype} to {tolerance:.0e}".strip().replace("e-0", "e-")
             for dtype, tolerance in zip(self.errors, self.tolerances)
         ]
-        return (
+        line = (
             f"{self.name} matches {self.reference} "
             f"({', '.join(kinds)}): {self.arrays()}"
         )
+        return "\n".join(wrap(line, "    "))
 
 
 @contextlib.contextmanager
@@ -199,7 +214,7 @@ def must_fail():
     try:
         yield
     except AssertionError as error:
-        print("caught:", error)
+        say(f"caught: {error}")
     else:
         raise AssertionError("the check did not notice the mistake")
 
@@ -307,7 +322,7 @@ def code_of(function):
 
 
 def _print_outcome(check):
-    """Print what check returns, or in one line what it raises."""
+    """Print what check returns, or in one sentence what it raises."""
     try:
         line = check()
     except Mistake as mistake:
@@ -316,7 +331,7 @@ def _print_outcome(check):
         line = say_not_yet(error)
     except Exception as error:  # a learner's code may raise anything
         line = to_mistake(error, "").line
-    print(line)
+    say(line)
 
 
 def say_not_yet(error):
