@@ -40,6 +40,7 @@ from helpers.checks.verdicts import (
     relative_error,
     say,
     to_mistake,
+    with_mark,
     wrap,
 )
 from helpers.runs.params import map_arrays
@@ -205,7 +206,7 @@ class Report:
             f"{self.name} matches {self.reference} "
             f"({', '.join(kinds)}): {self.arrays()}"
         )
-        return "\n".join(wrap(line, "    "))
+        return "\n".join(with_mark(line, True))
 
 
 @contextlib.contextmanager
@@ -324,14 +325,13 @@ def code_of(function):
 def _print_outcome(check):
     """Print what check returns, or in one sentence what it raises."""
     try:
-        line = check()
+        say(check(), right=True)
     except Mistake as mistake:
-        line = mistake.line
+        say(mistake.line, right=False)
     except NotImplementedError as error:
-        line = say_not_yet(error)
+        say(say_not_yet(error))
     except Exception as error:  # a learner's code may raise anything
-        line = to_mistake(error, "").line
-    say(line)
+        say(to_mistake(error, "").line, right=False)
 
 
 def say_not_yet(error):
