@@ -46,6 +46,7 @@ from helpers.checks.verdicts import (
 from helpers.runs.params import map_arrays
 
 VERDICTS = []  # (function, verdict) of every check made since the import
+DIFFERENCES = "Compared with central differences."
 LATEST = {}  # {function: Finding}, the last one
 
 
@@ -100,7 +101,11 @@ def _without_torch(op, op_backward, arrays, settings):
     """Compare with central differences what torch has no answer to."""
 
     def judge(op, op_backward):
-        return check_numerically(op, op_backward, arrays, **settings)
+        try:
+            return check_numerically(op, op_backward, arrays, **settings)
+        except Mistake as mistake:
+            mistake.cause = mistake.cause or DIFFERENCES
+            raise
 
     with recorded(op, op_backward, "right"):
         return judge_alone((op, op_backward), judge)
@@ -131,7 +136,7 @@ def check_numerically(op, op_backward, arrays, samples=40, **settings):
         picked = got[name].reshape(-1)[chosen]
         problem = find_problem(name, picked, np.array(slopes), 1e-6, None)
         if problem:
-            raise Mistake(*problem, "Compared with central differences.")
+            raise Mistake(*problem)
         errors[name] = relative_error(picked, np.array(slopes))
     return Report(op.__name__, "central differences", {"": errors}, [1e-6])
 
