@@ -619,6 +619,17 @@ def test_only_this_machine_can_open_the_page(tmp_path):
         assert kernels(log) == (0, 0)
 
 
+def test_others_need_a_token(tmp_path):
+    everywhere = "helpers.panel", "--Voila.ip=0.0.0.0"
+    with server(tmp_path, *everywhere) as (address, _):
+        with urllib.request.urlopen(address) as page:
+            assert urlsplit(page.url).path == "/login"
+        log = tmp_path / "server.log"
+        assert "Whoever has the address with its token" in log.read_text()
+        assert "/?token=" in log.read_text()
+        assert kernels(log) == (0, 0)
+
+
 # a lesson to fill in
 
 RIGHT = """def softmax(x):
