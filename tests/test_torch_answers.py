@@ -80,7 +80,8 @@ def run_without_torch(lesson, path, monkeypatch):
     places = HERE / "without_torch", os.environ.get("PYTHONPATH", "")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, places)))
     where = {"metadata": {"path": str(path.parent)}}
-    NotebookClient(lesson, resources=where, timeout=300).execute()
+    options = {"timeout": 300, "coalesce_streams": True}
+    NotebookClient(lesson, resources=where, **options).execute()
 
 
 def text_of(cell):
