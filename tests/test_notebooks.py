@@ -11,6 +11,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from lesson_table import measure
 
 from helpers.checks import definitions
 
@@ -156,6 +157,15 @@ def test_what_is_to_be_predicted_is_out_of_sight(name):
     for cell in read(name).cells:
         if "predict" in cell.metadata.get("tags", []):
             assert cell.metadata.jupyter.outputs_hidden, cell.source
+
+
+@every_numbered_lesson
+def test_a_lesson_shows_more_than_it_judges(name):
+    row = measure(NOTEBOOKS[name])
+    assert row["words"] <= 3000 and row["whys"] >= 2, row
+    assert row["drawings"] >= 5 and row["predictions"] >= 5, row
+    assert 2 <= row["sliders"] <= 3, row
+    assert row["shown"] >= 2 * row["verdicts"], row
 
 
 @every_lesson

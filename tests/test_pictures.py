@@ -10,6 +10,7 @@ import pytest
 from matplotlib.text import Text
 from PIL import Image
 
+from helpers import pictures
 from helpers.language_model import PRESETS, init_params, language_model
 from helpers.pictures import (
     arrays,
@@ -26,7 +27,6 @@ from helpers.pictures import (
     show_memory,
     show_valley,
     slide,
-    sliders,
     valley,
 )
 from helpers.scale import distinct_bytes
@@ -46,12 +46,18 @@ ODD = {
 
 
 def drawn(*parts):
-    with figures.collect() as found:
-        show_arrays(*parts, alt="in words")
-    [(figure, alt)] = found
+    texts, alt = texts_of(show_arrays, *parts, alt="in words")
     assert alt == "in words"
+    return texts
+
+
+def texts_of(draw, *arguments, **settings):
+    """Return the words of the one picture that is drawn, and its alt."""
+    with figures.collect() as found:
+        draw(*arguments, **settings)
+    [(figure, alt)] = found
     assert figures.as_png(figure).startswith(b"\x89PNG")
-    return [text.get_text() for text in figure.findobj(Text)]
+    return [text.get_text() for text in figure.findobj(Text)], alt
 
 
 @pytest.mark.parametrize("name", ODD)
@@ -200,7 +206,7 @@ def test_a_place_is_marked_on_each_curve():
 def bundles(monkeypatch):
     """Collect what sliders display."""
     found = []
-    monkeypatch.setattr(sliders, "display", lambda b, **_: found.append(b))
+    monkeypatch.setattr(figures, "display", lambda b, **_: found.append(b))
     return found
 
 
@@ -225,7 +231,7 @@ def test_a_slider_draws_again(bundles, boxes):
     ranges = {"temperature": (0.0, 5.0, 1.0), "heads": (1, 4)}
     slide(look, **ranges, causal=True, kind=["a", "b"])
     [(first, second, third, fourth, view)] = boxes
-    assert bundles[0]["text/plain"] == "x = 1.0\nat 1.0 <"
+    assert bundles[0]["text/plain"] == "A picture:\nx = 1.0\nat 1.0 <"
     assert base64.b64decode(bundles[0]["image/png"]).startswith(b"\x89PNG")
     assert 'alt="x = 1.0"' in view.value and "at 1.0 &lt;" in view.value
     first.value, second.value = 2.5, 3
@@ -254,15 +260,6 @@ def test_a_slider_says_what_went_wrong(boxes):
 
 
 # lesson 01
-
-
-def texts_of(draw, *arguments, **settings):
-    """Return the words of the one picture that is drawn, and its alt."""
-    with figures.collect() as found:
-        draw(*arguments, **settings)
-    [(figure, alt)] = found
-    assert figures.as_png(figure).startswith(b"\x89PNG")
-    return [text.get_text() for text in figure.findobj(Text)], alt
 
 
 def test_bars_have_arrows_as_long_as_the_gradient():
@@ -355,3 +352,56 @@ def test_positions_are_drawn_as_a_clock_and_as_likeness():
     for position, near in ((0, 1), (11, 10)):
         _, alt = texts_of(embeddings.alike, {"a": table}, position)
         assert alt.endswith(f"a, position {near}: 0.54")  # cos 1
+
+
+# lessons 03 and 04
+
+ROW = np.array([2.0, 4.0, 6.0, 8.0])
+NORMED = (ROW - 5) / np.sqrt(5)
+BENDS = {"square": (lambda x: (x * x, x), lambda dout, x: 2 * x * dout)}
+LEAF = {"weight": np.ones((5, 6)), "bias": np.ones(6)}
+TREE = {"table": {"weight": np.ones((9, 5))}, "part": [{"up": LEAF}] * 2}
+RUNS = np.arange(6.0).reshape(2, 3)
+DRAWINGS = {  # name: (its arguments, what is written in it or said of it)
+    "show_norm": ((ROW, NORMED), ["2.00", "row: mean 5.00, deviation 2.24"]),
+    "show_roads": ((ROW,), ["direct: 0.447", "through r: −0.201"]),
+    "show_projection": ((np.eye(4)[0], NORMED), ["what is left: 0.548"]),
+    "show_wirings": ((), ["pre-norm (GPT-2)", "the norm on the road"]),
+    "show_surprise": ((0.25,), ["loss (nats)"]),
+    "show_tree": ((TREE,), ["part, each of 2", "36", "(tied)"]),
+    "show_flow": ((3,), ["block 2", "to every row", "token table (V, C)"]),
+    "plot_slopes": ((BENDS, 3.0), ["square"]),
+    "plot_bands": (({"a": {"b": RUNS}}, "x", "y"), ["a", "b", "x", "y"]),
+}
+
+
+@pytest.mark.parametrize("name", DRAWINGS)
+def test_a_drawing_of_a_lesson(name):
+    arguments, written = DRAWINGS[name]
+    texts, alt = texts_of(getattr(pictures, name), *arguments)
+    assert len(alt) > 20 and set(written) <= set(texts)
+
+
+@pytest.mark.parametrize("c, d", [(0, 0), (1, 3)])
+def test_the_three_roads_add_up(c, d):
+    """To the derivative, which a small step finds as well."""
+    _, alt = texts_of(pictures.show_roads, ROW, c, d)
+    step = 1e-6 * np.eye(4)[c]
+    up, down = ((x - x.mean()) / x.std() for x in (ROW + step, ROW - step))
+    assert alt.endswith(f"together {(up - down)[d] / 2e-6:.3f}")
+
+
+def test_a_head_of_its_own_is_not_tied():
+    head = {"head": {"weight": np.ones((5, 9))}}
+    texts, alt = texts_of(pictures.show_tree, TREE | head)
+    assert "(tied)" not in texts and alt.endswith("head 45")
+
+
+def test_what_a_guess_costs_is_printed(capsys):
+    texts_of(pictures.show_surprise, 0.25)
+    assert capsys.readouterr().out == "1.386 nats, 2.000 bits, slope -4.00\n"
+
+
+def test_slopes_are_printed(capsys):
+    texts_of(pictures.plot_slopes, BENDS, 3.0)
+    assert capsys.readouterr().out == "square(3.00) = 9.000, slope 6.000\n"
