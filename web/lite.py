@@ -40,9 +40,9 @@ NOWHERE = (
 
 # The kernel asks for the second line itself.
 PYODIDE = ["numpy", "matplotlib", "ipython", "threadpoolctl"]
-PYODIDE += ["micropip", "openssl", "ssl", "sqlite3"]
+PYODIDE += ["jedi", "micropip", "openssl", "ssl", "sqlite3"]
 PYPI = ["anywidget", "comm", "fastjsonschema", "filelock", "ipywidgets"]
-PYPI += ["nbformat", "psygnal", "tqdm", "typing_extensions"]
+PYPI += ["nbformat", "psygnal", "tqdm", "typing-extensions"]
 FILES = ["pyodide.asm.js", "pyodide.asm.wasm", "pyodide.js", "pyodide.mjs"]
 FILES += ["python_stdlib.zip"]
 
@@ -81,11 +81,16 @@ def closure(names, packages):
     found = {}
     names = list(names)
     while names:
-        name = re.sub("[-_.]+", "-", names.pop()).lower()
+        name = canonical(names.pop())
         if name not in found:
             found[name] = packages[name]
             names += packages[name]["depends"]
     return found
+
+
+def canonical(name):
+    """Return the name of a package as Pyodide's list has it."""
+    return re.sub("[-_.]+", "-", name).lower()
 
 
 def fetch(package, version, folder):
@@ -157,8 +162,8 @@ def describe(wheel):
     """Return {name: what Pyodide's list says of a wheel}."""
     name, version = wheel.name.split("-")[:2]
     return {
-        name: {
-            "name": name,
+        canonical(name): {
+            "name": canonical(name),
             "version": version,
             "file_name": wheel.name,
             "install_dir": "site",

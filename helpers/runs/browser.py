@@ -84,8 +84,12 @@ class Encoding:
 
     def decode(self, ids):
         """Return the text of ids; what is no text becomes U+FFFD."""
-        parts = [self._parts[i] for i in ids]
+        parts = map(self.decode_single_token_bytes, ids)
         return b"".join(parts).decode("utf-8", errors="replace")
+
+    def decode_single_token_bytes(self, i):
+        """Return the bytes of an id."""
+        return self._parts[i]
 
 
 class Invalid(Exception):
