@@ -1,9 +1,10 @@
-"""The command line, for what takes minutes to hours.
+"""The command line: all that the Makefile does, also where there is no make.
 
-    python -m helpers data | train | generate | eval | report, each with --help
+    python -m helpers lab | exercises | progress | data | train | ...
 
-Support code, not built in a lesson: every command calls the functions of the
-notebooks.
+Support code, not built in a lesson. The commands for what takes minutes to
+hours are here and call the functions of the notebooks; each has --help. The
+others are in lab/jobs.py.
 """
 
 import argparse
@@ -20,6 +21,8 @@ import numpy as np
 
 from helpers import DATA, SHIPPED
 from helpers.generation import beam_search, generate_batch, stream
+from helpers.lab import jobs
+from helpers.lab.jobs import JOBS
 from helpers.language_model import PRESETS, count_params, perplexity
 from helpers.runs import distributed
 from helpers.runs.checkpoints import (
@@ -71,6 +74,9 @@ def main(argv=None):
 
     0 done, 1 no network, 2 an error said in one line, 130 interrupted.
     """
+    argv = sys.argv[1:] if argv is None else argv
+    if argv and argv[0] in JOBS:
+        return jobs.run(argv[0], argv[1:])
     with contextlib.suppress(AttributeError):  # what a notebook prints to
         sys.stdout.reconfigure(errors="replace")  # not every terminal has é
     stop_like_ctrl_c = signals_call(signal.default_int_handler)
@@ -93,6 +99,9 @@ def run_command(argv):
     except KeyboardInterrupt:
         print("\nstopped", file=sys.stderr)
         return 130
+    except ModuleNotFoundError as error:  # datasets
+        print("error:", jobs.say_missing(error, "data"), file=sys.stderr)
+        return 2
     except (ValueError, OSError, MemoryError) as error:
         print("error:", one_line(error), file=sys.stderr)
         return 2
@@ -449,6 +458,8 @@ def build_parser():
     """Return the parser of all commands."""
     parser = Parser("python -m helpers")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, job in JOBS.items():
+        commands.add_parser(name, help=job.__doc__)
     for name, command, add_options in (
         ("data", data_command, add_data_options),
         ("train", train_command, add_train_options),

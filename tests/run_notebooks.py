@@ -89,9 +89,16 @@ def tidy(notebook):
     for cell in notebook.cells:
         if cell.cell_type != "code":
             continue
+        if "predict" in cell.metadata.get("tags", []):
+            hide_until_run(cell)
         cell.outputs = [o for o in cell.outputs if not is_bar(o)]
         for output in cell.outputs:
             output.get("data", {}).pop(WIDGET, None)
+
+
+def hide_until_run(cell):
+    """Let JupyterLab fold the output away until the reader runs the cell."""
+    cell.metadata["jupyter"] = {"outputs_hidden": True}
 
 
 def is_bar(output):

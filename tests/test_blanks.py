@@ -93,6 +93,20 @@ def test_a_wrong_function_accuses_no_right_one():
     check_backward(*pair, getattr(torch_ops, name), (q, k, v))
 
 
+def test_a_wrong_function_accuses_no_exercise():
+    for lesson, wrong, name in (
+        ("attention", "causal_mask(T)", "window_mask"),
+        ("embeddings", "sinusoidal_positions(T, C)", "moving_matrix"),
+        ("language_model", "count_params(params)", "count_by_formula"),
+        ("language_model", "loss_and_grads(*a)", "rows_with_gradient"),
+        ("digit_operations", "answer(question)", "blind"),
+    ):
+        mistakes = importlib.import_module(f"mistakes.{lesson}")
+        source = f"def {wrong}:\n    return np.ones((9, 9))"
+        cells = notebook(source, mistakes.SOLUTIONS[name], lesson=lesson)
+        mistakes.JUDGES[name](cells[name])
+
+
 def test_functions_of_ones_own_are_kept_with_the_shelf_around_them():
     lesson = notebook(
         "def twice(x):\n    return 2 * softmax(x)[0]",

@@ -54,8 +54,7 @@ from helpers.language_model import (
 )
 from helpers.runs import digit_tables
 from helpers.runs.digit_tables import make_table
-from helpers.runs.params import map_arrays, named_arrays
-from helpers.runs.plots import attention_weights
+from helpers.runs.params import attention_weights, map_arrays, named_arrays
 from helpers.runs.tables import read_rows, read_table
 from helpers.training import TrainSettings, learning_rate
 

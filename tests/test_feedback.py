@@ -5,6 +5,7 @@ would have to name, in brackets if the check does not say so. Where it says
 something else test_mutants.py fails; here is the count, and every sentence.
 """
 
+import re
 import sys
 from dataclasses import replace
 from itertools import product
@@ -265,8 +266,9 @@ def said_of_backward(backward, forward=twice):
         lines = []
         patch.setattr("builtins.print", lines.append)
         try_backward(forward, backward, torch_twice, (x,))
-    (line,) = lines
-    return line
+    (said,) = lines
+    assert max(map(len, said.splitlines())) <= 79
+    return re.sub(r"\s+", " ", said)
 
 
 def cell(source):
@@ -289,7 +291,7 @@ BROKEN = "def f(dout, cache):\n    rows = 3\n    return rows / 0"
 
 
 @pytest.mark.parametrize(
-    "backward, line",
+    "backward, text",
     [
         (twice_backward, "matches torch: out, dx"),
         (cell(BLANK), "not yet: write f"),
@@ -307,8 +309,8 @@ BROKEN = "def f(dout, cache):\n    rows = 3\n    return rows / 0"
         ),
     ],
 )
-def test_try_backward_says_it_in_one_line(backward, line):
-    assert line in said_of_backward(backward)
+def test_try_backward_says_it_in_one_sentence(backward, text):
+    assert text in said_of_backward(backward)
 
 
 def test_a_forward_without_a_cache_is_named():
@@ -346,7 +348,7 @@ def test_missing_and_surplus_gradients_are_named(grads, said):
 
 
 @pytest.mark.parametrize(
-    "got, expected, line",
+    "got, expected, text",
     [
         (3, 3, "right"),
         (0.1 + 0.2, 0.3, "right"),
@@ -359,14 +361,26 @@ def test_missing_and_surplus_gradients_are_named(grads, said):
         (None, np.eye(2), "wrong: result is None, expected array"),
         ("a", np.eye(2), "wrong: result is 'a', expected array"),
         (True, False, "wrong: result is True, expected False"),
+        (np.float64(0.5), ["a"], "wrong: result is 0.5, expected 1 in a lis"),
         (["a"], ["b"], "wrong: result[0] is 'a', expected 'b'"),
         (np.ones(3), np.ones(4), "shape: result has shape (3,), expected (4,"),
         (x, x + np.eye(2, 5), "worst at index (0, 0): got"),
     ],
 )
-def test_try_value_says_it_in_one_line(got, expected, line, capsys):
+def test_try_value_says_it_in_one_sentence(got, expected, text, capsys):
     try_value(lambda: got, expected)
-    assert line in capsys.readouterr().out
+    assert text in " ".join(capsys.readouterr().out.split())
+
+
+def parts(function):
+    return len(function(1))
+
+
+def test_functions_that_are_handed_over_are_judged_with_the_check(monkeypatch):
+    monkeypatch.setattr(gradients, "VERDICTS", [])
+
+    try_value(parts, 3, twice)
+    assert gradients.VERDICTS == [("twice", "wrong"), ("parts", "wrong")]
 
 
 def test_verdicts_are_recorded_by_name(monkeypatch):

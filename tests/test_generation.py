@@ -10,7 +10,6 @@ import itertools
 import warnings
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import nbformat
 import numpy as np
 import pytest
@@ -636,7 +635,6 @@ def test_the_lesson_runs_with_a_model_of_lesson_06(tmp_path, monkeypatch):
     run = start_run(config, TrainSettings(seq_len=128))
     save_run(tmp_path / "runs" / "my-lesson-06", run, tokenizer)
     monkeypatch.setattr(helpers, "DATA", tmp_path)
-    monkeypatch.setattr(plt, "show", plt.close)
     path = Path(__file__).parents[1] / "notebooks" / "07_generation.ipynb"
     namespace = {"__name__": "__main__"}
     for cell in nbformat.read(path, as_version=4).cells:

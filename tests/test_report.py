@@ -6,14 +6,15 @@ import warnings
 from dataclasses import replace
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from matplotlib.text import Text
 
 from helpers import DATA, SHIPPED
 from helpers import __main__ as cli
 from helpers.language_model import ModelConfig, count_params
-from helpers.runs import plots, report
+from helpers.pictures import figures, plots
+from helpers.runs import report
 from helpers.runs.checkpoints import load_run, save_run
 from helpers.stories.grammar import tell_stories
 from helpers.tinystories import (
@@ -190,14 +191,12 @@ def test_dollars_are_no_mathematics(tmp_path):
 def test_no_plot_reads_mathematics(monkeypatch):
     odd, drawn = ["$$", "$x", "a$b$c"], []
 
-    def show():
-        figure = plt.gcf()
-        figure.canvas.draw()
-        texts = figure.findobj(plt.Text)
+    def show(figure, alt):
+        figures.as_png(figure)
+        texts = figure.findobj(Text)
         drawn.append({t.get_text().replace("\\$", "$") for t in texts})
-        plt.close(figure)
 
-    monkeypatch.setattr(plt, "show", show)
+    monkeypatch.setattr(plots, "show", show)
     square, line = np.full((1, 3, 3), 0.3), [1.0, 2.0]
     plots.plot_attention(square, odd, odd[:1])
     plots.plot_lines(line, dict.fromkeys(odd, line), odd[0], odd[1])

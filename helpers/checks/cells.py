@@ -7,8 +7,6 @@ import ast
 import os
 import warnings
 
-import nbformat
-
 from helpers.checks.shelf import is_blank, lines_of, parse, statements
 
 LARGEST = 50 * 2**20  # bytes of a file that is read
@@ -18,6 +16,8 @@ LONGEST = 200  # characters of a line that is shown
 
 def read(path):
     """Return a notebook; ValueError, for the table, if there is none."""
+    import nbformat  # takes a second, for which no kernel need wait
+
     if not os.path.lexists(path):
         raise ValueError("not begun: make exercises writes it")
     try:
@@ -28,6 +28,13 @@ def read(path):
         return notebook
     except Exception as error:  # a damaged file can raise almost anything
         raise ValueError(f"is no notebook: {one_line(error)}") from None
+
+
+def read_lesson(path):
+    """Return the notebook of a lesson, which is whole."""
+    import nbformat
+
+    return nbformat.read(path, as_version=4)
 
 
 def read_text(path):
@@ -179,7 +186,7 @@ def blanks_of(cell):
 def to_write(lesson):
     """Return the names of the functions that a lesson leaves to its reader."""
     names = []
-    for cell in nbformat.read(lesson, as_version=4).cells:
+    for cell in read_lesson(lesson).cells:
         if has_tag(cell, "blank"):
             names += blanks_of(cell)
         names += stubs_of(cell)

@@ -244,6 +244,8 @@ def parts_reordered(got, expected, context):
 
 def parts_equal(got, expected, context):
     """Recognise one part that stands in place of all."""
+    if context.name in ("out", "result"):
+        return None
     for n, (ours, theirs) in split_evenly(got, expected):
         alike = all(same(part, ours[0]) for part in ours)
         if alike and not same(theirs[0], theirs[1]):

@@ -34,20 +34,24 @@ from helpers.checks.cells import (
     has_tag,
     one_line,
     read,
+    read_lesson,
     read_text,
     to_write,
 )
 from helpers.checks.kernels import is_row, run
 from helpers.checks.shelf import lines_of
+from helpers.checks.stops import watch
 from helpers.checks.table import (
     BLANK,
     MISSING,
+    UNREADABLE,
     digests,
     live_states,
     print_table,
     saved_states,
     say_totals,
 )
+from helpers.lab.copies import COPIES
 from helpers.runs.files import write_whole
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -84,13 +88,14 @@ only copies that you wrote or trust."""
 # write
 
 
-def write_exercises(fresh=(), lessons=LESSONS, folder=EXERCISES):
+def write_exercises(fresh=(), lessons=LESSONS, folder=EXERCISES, read=None):
     """Write a copy to fill in of every lesson; never touch one that exists.
 
     fresh: beginnings of the names of lessons, such as "03", that get one
-    more copy beside the first. Raises ValueError if one fits no lesson.
+    more copy beside the first. read: where links to a lesson lead, if not to
+    lessons. Raises ValueError if a beginning fits no lesson.
     """
-    relative = Path(os.path.relpath(lessons, folder)).as_posix()
+    relative = Path(os.path.relpath(read or lessons, folder)).as_posix()
     for lesson in find(fresh, lessons):
         paths = copies(lesson, folder) if fresh else [folder / lesson.name]
         free = (path for path in paths if not os.path.lexists(path))
@@ -133,7 +138,7 @@ def to_exercise(lesson, relative):
 
     relative: the way from the exercises to the lessons, for links.
     """
-    notebook = nbformat.read(lesson, as_version=4)
+    notebook = read_lesson(lesson)
     number = lesson.name[:2]
     intro = INTRO.format(lesson=f"{relative}/{lesson.name}", number=number)
     show = SHOW if number == "01" else SWITCH
@@ -252,8 +257,9 @@ def progress(names=(), lessons=LESSONS, folder=EXERCISES):
     for lesson in find(names, lessons):
         result = {"code": None, "verdicts": [], "digests": {}}
         states = dict.fromkeys(to_write(lesson), BLANK)
+        path = folder / lesson.name
         try:
-            notebook = read(folder / lesson.name)
+            notebook = read(path)
             result["code"] = digest(notebook)
             result["digests"] = digests(notebook)
             if all(blanks(notebook).get(name) for name in states):
@@ -267,6 +273,8 @@ def progress(names=(), lessons=LESSONS, folder=EXERCISES):
         except Exception as error:  # a copy can hold anything
             result["note"] = one_line(error)
             print(f"{lesson.stem}: {result['note']}")
+            if os.path.lexists(path):
+                states = dict.fromkeys(states, UNREADABLE)
         counted += states.values()
         keep_result(folder, lesson.stem, result)
     if len(find(names, lessons)) > 1:
@@ -276,8 +284,10 @@ def progress(names=(), lessons=LESSONS, folder=EXERCISES):
 def show_progress(name, lessons=LESSONS, folder=EXERCISES):
     """Print the table of one copy: as this kernel has it, else as saved.
 
-    What this kernel has not run is shown as it was when it last ran.
+    What this kernel has not run is shown as it was when it last ran. Below
+    the table stands where a cell fails from now on.
     """
+    watch(name)
     result = load_results(folder).get(name, {})
     path = lessons / f"{name}.ipynb"
     names = to_write(path) if path.is_file() else []
@@ -350,7 +360,9 @@ def main(argv=None):
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     add = commands.add_parser("write", help="write copies to fill in")
     add.add_argument("--fresh", nargs="+", default=(), metavar="03")
-    add.set_defaults(command=lambda args: write_exercises(args.fresh))
+    add.set_defaults(
+        command=lambda args: write_exercises(args.fresh, read=COPIES)
+    )
     text = "run the copies and print a table"
     add = commands.add_parser("progress", help=text, description=RIGHTS)
     add.add_argument("lessons", nargs="*", metavar="03")

@@ -370,6 +370,22 @@ def find_cause(kind, context, dtype):
     return None
 
 
+def explain_result(name, got, expected, arguments, settings):
+    """Return the cause of what a function called name returned, or None."""
+    with contextlib.suppress(Exception):  # a guess must hide no finding
+        context = Context(
+            {"result": got},
+            {"result": expected},
+            *sort_inputs({}),
+            np.zeros(()),
+            "result",
+            name,
+            arguments,
+            settings,
+        )
+        return diagnose(context)
+
+
 FLOAT64 = (
     "A float64 took part: np.sqrt(number) and np.zeros(shape) give one, "
     "math.sqrt and a dtype do not."

@@ -17,8 +17,6 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-import nbformat
-
 from helpers import DATA, SHIPPED
 from helpers.checks.cells import (
     code_cells,
@@ -26,6 +24,7 @@ from helpers.checks.cells import (
     has_tag,
     names_of,
     one_line,
+    read_lesson,
     read_text,
     stubs_of,
     to_write,
@@ -38,6 +37,7 @@ from helpers.checks.table import find_own, try_cases
 FAILED = ("wrong", "raises an error")  # of the verdicts of a check
 KNOWN = ("matches torch", "right", *FAILED)
 CHECKS = r"\b(check|check_\w+|try_\w+)\("  # what gives a verdict
+CHECK = r"(?m)^check\([^()]*\)$"  # one that needs nothing of its cell
 CELL_SECONDS, COPY_SECONDS = 300, 1200  # what a cell and a copy may take
 LARGEST_WRITTEN = 2**30  # bytes of a file that a cell writes
 
@@ -68,18 +68,24 @@ def run(lesson, notebook, folder):
     """Run a copy; return what its checks find, and where it stops."""
     steps, checks = with_checks(lesson, notebook)
     steps = without_looks(steps, lesson)
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place:
-        place = Path(place)
-        copy_files(folder, place / "exercises")
-        for shipped in ("experiments", f"runs/{SHIPPED}"):
-            shutil.copytree(DATA / shipped, place / "data" / shipped)
-        path, data = place / "verdicts.json", place / "data"
-        names = to_write(lesson)
+    with apart(folder) as (place, data):
+        path, names = place / "verdicts.json", to_write(lesson)
         before = BEFORE.format(
             data=str(data), path=str(path), checks=checks, names=names
         )
         note = execute([Step(0, before), *steps], place / "exercises")
         return read_verdicts(path), note
+
+
+@contextlib.contextmanager
+def apart(folder):
+    """Make a temporary folder with a copy of one, and data of its own."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place:
+        place = Path(place)
+        copy_files(folder, place / "exercises")
+        for shipped in ("experiments", f"runs/{SHIPPED}"):
+            shutil.copytree(DATA / shipped, place / "data" / shipped)
+        yield place, place / "data"
 
 
 def read_verdicts(path):
@@ -123,7 +129,7 @@ def with_checks(lesson, notebook):
             for _, text in parts(cell.source):
                 steps.append(Step(number, text, quiet=True))
     checks, end = {}, 0
-    for cell in code_cells(nbformat.read(lesson, as_version=4)):
+    for cell in code_cells(read_lesson(lesson)):
         stubs = stubs_of(cell)
         place = find_cell(cell, stubs, steps)
         end = end if place is None else place + 1
@@ -143,26 +149,39 @@ def with_checks(lesson, notebook):
 def without_looks(steps, lesson):
     """Return the steps that bear on a verdict.
 
-    A cell of the lesson that only shows something, or trains a model to show
-    it, is left out, unless a step that stays uses a name it binds: then its
-    training is short.
+    Of a cell of the lesson that only shows something, or trains a model to
+    show it, check(...) alone is left, unless a step that stays uses a name it
+    binds: then its training is short.
     """
     looks = {
         cell.source
-        for cell in code_cells(nbformat.read(lesson, as_version=4))
-        if not has_tag(cell, "blank") and not re.search(CHECKS, cell.source)
-    }
+        for cell in code_cells(read_lesson(lesson))
+        if not has_tag(cell, "blank") and only_shows(cell.source)
+    } | {step.source for step in steps if shows_table(step)}
     kept, used = [], set()
     for step in reversed(steps):
-        names = names_of(step.source)
-        if step.source not in looks:
+        if step.source in looks:
+            needed = names_of(step.source).bound & {*used, "*"}
+            step = shorten(step) if needed else only_check(step)
+        if step.source:
             kept.append(step)
-        elif names.bound & {*used, "*"}:
-            kept.append(shorten(step))
-        else:
-            continue
-        used |= names.read
+            used |= names_of(step.source).read
     return kept[::-1]
+
+
+def shows_table(step):
+    """Say whether a step is the first cell of a copy, with nothing added."""
+    return step.id == "progress" and "\nuse_my_functions(" not in step.source
+
+
+def only_shows(source):
+    """Say whether a cell gives no verdict but by a check(...) of its own."""
+    return not re.search(CHECKS, re.sub(CHECK, "", source))
+
+
+def only_check(step):
+    """Return a step with the check(...) of its cell alone."""
+    return step._replace(source="\n".join(re.findall(CHECK, step.source)))
 
 
 def shorten(step):

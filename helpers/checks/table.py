@@ -26,7 +26,7 @@ from helpers.checks.cells import (
 from helpers.checks.shelf import CELLS, broken, find_left_over, is_blank
 
 WIDTH = 79
-WORDS = ("right", "wrong", "blank", "written", "not defined")
+WORDS = ("right", "wrong", "blank", "written", "not defined", "unreadable")
 LEGEND = {
     "written": "no check has looked at it since it was written",
     "not defined": "no cell defines it",
@@ -44,7 +44,8 @@ class State(NamedTuple):
     sentence: str = ""
 
 
-WRITTEN, BLANK, MISSING = map(State, ("written", "blank", "not defined"))
+WRITTEN, BLANK = State("written"), State("blank")
+MISSING, UNREADABLE = State("not defined"), State("unreadable")
 
 
 def to_state(verdict, sentence):

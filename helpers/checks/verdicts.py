@@ -45,12 +45,19 @@ class Mistake(AssertionError):
         return wrap(str(self))
 
 
-def wrap(sentence):
+def wrap(sentence, indent=""):
     """Return a sentence in lines that break between words.
 
-    JupyterLab breaks a line that is too long anywhere.
+    JupyterLab breaks a line that is too long anywhere. indent: what all lines
+    but the first begin with.
     """
-    return textwrap.wrap(sentence, 79, break_on_hyphens=False) or [""]
+    options = {"subsequent_indent": indent, "break_on_hyphens": False}
+    return textwrap.wrap(sentence, 79, **options) or [""]
+
+
+def say(sentence):
+    """Print a sentence, its lines after the first set in."""
+    print("\n".join(wrap(sentence, "    ")))
 
 
 # numbers
@@ -83,8 +90,8 @@ def find_problem(name, got, expected, tolerance, dtype):
     """
     array, expected = to_array(got), np.asarray(expected)
     if array is None:
-        wanted = reprlib.repr(expected if expected.ndim else expected.item())
-        return "wrong", name, f"is {reprlib.repr(got)}, expected {wanted}"
+        wanted = show(expected if expected.ndim else expected.item())
+        return "wrong", name, f"is {show(got)}, expected {wanted}"
     if array.shape != expected.shape:
         return "shape", name, compare_shapes(array.shape, expected.shape)
     if text := compare_kinds(got, expected, dtype):
@@ -215,8 +222,15 @@ def compare(name, got, expected, tolerance, dtype=None):
     elif isinstance(expected, tuple | list):
         compare_lists(name, got, expected, tolerance, dtype)
     elif type(got) is not type(expected) or got != expected:
-        text = f"is {reprlib.repr(got)}, expected {reprlib.repr(expected)}"
+        text = f"is {show(got)}, expected {show(expected)}"
         raise Mistake("wrong", name, text, explain_none(got))
+
+
+def show(value):
+    """Return a value in short; a number of NumPy's as Python has it."""
+    return reprlib.repr(
+        value.item() if isinstance(value, np.generic) else value
+    )
 
 
 def is_number(value):
@@ -232,7 +246,7 @@ def explain_none(got):
 def compare_dicts(name, got, expected, tolerance, dtype):
     """Compare two dicts, key by key."""
     if not isinstance(got, dict):
-        text = f"is {reprlib.repr(got)}, expected a dict"
+        text = f"is {show(got)}, expected a dict"
         raise Mistake("wrong", name, text, explain_none(got))
     for key in [*expected, *got]:
         if key not in got:
@@ -246,7 +260,7 @@ def compare_dicts(name, got, expected, tolerance, dtype):
 def compare_lists(name, got, expected, tolerance, dtype):
     """Compare two lists, tuples or arrays, part by part."""
     if not isinstance(got, tuple | list | np.ndarray):
-        text = f"is {reprlib.repr(got)}, expected {len(expected)} in a "
+        text = f"is {show(got)}, expected {len(expected)} in a "
         text += type(expected).__name__
         raise Mistake("wrong", name, text, explain_none(got))
     if len(got) != len(expected):

@@ -14,8 +14,6 @@ PLACES = {
     "map_arrays": "params",
     "named_arrays": "params",
     "one_blas_thread": "speed",
-    "plot_lines": "plots",
-    "plot_losses": "plots",
     "save_run": "checkpoints",
     "token_nats": "scoring",
     "train": "loop",

@@ -20,15 +20,16 @@ from dataclasses import asdict
 from itertools import product
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 
 from helpers.generation import generate, generate_batch
 from helpers.language_model import count_params, language_model
+from helpers.pictures.figures import DPI, collect
+from helpers.pictures.plots import plot_attention, plot_losses
 from helpers.runs.checkpoints import load_run
 from helpers.runs.files import brief, fingerprint, whole_file, write_whole
 from helpers.runs.folders import inode
-from helpers.runs.plots import attention_weights, plot_attention, plot_losses
+from helpers.runs.params import attention_weights
 from helpers.runs.scoring import token_nats
 from helpers.runs.speed import (
     batch_loss_and_grads,
@@ -314,12 +315,13 @@ def farthest_head(weights):
 def save_figure(path, size, plot, *args):
     """Write what a function of plots.py draws, size in inches, as PNG."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that it is not shown; odd letters
-        plot(*args)
-        plt.gcf().set_size_inches(size)
+        warnings.simplefilter("ignore")  # odd letters
+        with collect() as figures:
+            plot(*args)
+        [(figure, _)] = figures
+        figure.set_size_inches(size)
         with whole_file(path) as file:
-            plt.savefig(file, format="png", dpi=100)
-    plt.close()
+            figure.savefig(file, format="png", dpi=DPI)
 
 
 def headline(measured):

@@ -70,6 +70,14 @@ WRONG = {
             "    return out if bias is None else out + bias",
             "no cache",
         ),
+        (
+            (
+                "def linear(x, weight, bias=None):\n"
+                "    return x @ weight + bias, (x, weight, bias is not "
+                "None)\n"
+            ),
+            "-",
+        ),
     ],
     "linear_backward": [
         ("dx = (drows", "dx = -(drows", "wrong sign"),
@@ -170,6 +178,14 @@ WRONG = {
             "    return x / total, x",
             "-",
         ),
+        (
+            "    weights = np.exp(x - x.max(axis=-1, keepdims=True))",
+            (
+                "    x -= x.max(axis=-1, keepdims=True)\n"
+                "    weights = np.exp(x)"
+            ),
+            "in place",
+        ),
     ],
     "softmax_backward": [
         ("(dout - inner)", "dout", SUM),
@@ -212,6 +228,18 @@ WRONG = {
             "changed an array of the cache in place",
         ),
         ("    weights = cache\n", "    x, weights = cache\n", "unpack"),
+        (
+            (
+                "    inner = (dout * weights).sum(axis=-1, keepdims=True)\n"
+                "    return weights * (dout - inner)"
+            ),
+            (
+                "    dout -= (dout * weights).sum(axis=-1, keepdims=True)\n"
+                "    dout *= weights\n"
+                "    return dout"
+            ),
+            "in place",
+        ),
     ],
     "causal_mask": [
         (
@@ -277,6 +305,14 @@ WRONG = {
             "    return np.where(mask, scores, np.float64(-np.inf))",
             "float64 took part",
         ),
+        (
+            (
+                "def mask_scores(scores, mask):\n"
+                "    return np.where(mask, scores, -np.inf)\n"
+            ),
+            "does not refuse",
+        ),
+        ("any(axis=-1)", "any(axis=0)", "-"),
     ],
     "scaled_dot_product_attention": [
         ("1.0 / math.sqrt(q.shape[-1])", "1.0", "lacks the division by"),
@@ -369,6 +405,25 @@ WRONG = {
             "    if mask:",
             "-",
         ),
+        (
+            (
+                "    if mask is not None:\n"
+                "        scores = mask_scores(scores, mask)\n"
+                "    weights, _ = softmax(scores)\n"
+            ),
+            (
+                "    weights, _ = softmax(scores)\n"
+                "    if mask is not None:\n"
+                "        weights = weights * mask\n"
+            ),
+            "is masked after the softmax",
+        ),
+        (" * scale  #", "  #", "lacks the division by the square root of D"),
+        (
+            "        scores = mask_scores(scores, mask)",
+            "        pass",
+            "is what it would be without the mask",
+        ),
     ],
     "scaled_dot_product_attention_backward": [
         ("weights.swapaxes(-1, -2) @ dout", "weights @ dout", TRANSPOSE),
@@ -439,6 +494,17 @@ WRONG = {
             "q, k, v, weights, scale = cache",
             "q, k, v, weights = cache",
             "unpack",
+        ),
+        (
+            (
+                "    dq = dscores @ k  # (..., T, D)\n"
+                "    dk = dscores.swapaxes(-1, -2) @ q"
+            ),
+            (
+                "    dk = dscores @ k  # (..., T, D)\n"
+                "    dq = dscores.swapaxes(-1, -2) @ q"
+            ),
+            "and dk have changed places",
         ),
     ],
     "split_heads": [
@@ -666,6 +732,11 @@ WRONG = {
         ('"weight": dweight', '"dweight": dweight', "lacks 'weight'"),
         ("return dx, grads", "return dx, dweight, dbias", "has 3 parts"),
         ("return dx, grads", "pass", "Is there a return?"),
+        (
+            ('    if dbias is not None:\n        grads["bias"] = dbias\n'),
+            '    grads["bias"] = dbias\n',
+            "-",
+        ),
     ],
     "window_mask": [
         (
@@ -679,14 +750,23 @@ WRONG = {
             "expected bool",
         ),
         ("dtype=bool), -w)", "dtype=bool), -3)", "-"),
-        ("dtype=bool), -w)", "dtype=bool), -w - 1)", "-"),
-        ("dtype=bool), -w)", "dtype=bool), -w + 1)", "-"),
-        ("causal_mask(T) & ~too_old", "~too_old", "-"),
-        ("causal_mask(T) & ~too_old", "causal_mask(T) | ~too_old", "-"),
+        ("dtype=bool), -w)", "dtype=bool), -w - 1)", "shows w + 1 positions"),
+        ("dtype=bool), -w)", "dtype=bool), -w + 1)", "shows w - 1 positions"),
+        ("causal_mask(T) & ~too_old", "~too_old", "is not causal"),
+        (
+            "causal_mask(T) & ~too_old",
+            "causal_mask(T) | ~too_old",
+            "has or where and is wanted",
+        ),
         (
             "return causal_mask(T) & ~too_old",
             "too_old & 1",
             "Is there a return?",
+        ),
+        (
+            "return causal_mask(T) & ~too_old",
+            "return (causal_mask(T) & ~too_old).astype(float)",
+            "-",
         ),
     ],
 }
@@ -784,6 +864,17 @@ RIGHT = {
         "def softmax_backward(dout, cache):\n"
         "    inner = (dout * cache.p).sum(axis=-1, keepdims=True)\n"
         "    return cache.p * dout - cache.p * inner",
+        (
+            "def softmax(x):\n"
+            "    e = np.exp(x - x.max(axis=-1, keepdims=True))\n"
+            "    return e / e.sum(axis=-1, keepdims=True), x\n"
+            "\n"
+            "\n"
+            "def softmax_backward(dout, cache):\n"
+            "    p, _ = softmax(cache)\n"
+            "    return p * (dout - (dout * p).sum(axis=-1, "
+            "keepdims=True))\n"
+        ),
     ],
     "softmax_backward": [
         "def softmax_backward(dout, cache):\n"

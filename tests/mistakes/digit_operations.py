@@ -163,6 +163,21 @@ WRONG = {
             "in every run of Python",
         ),
         (
+            "sorted(set(questions))",
+            "[*{*questions}]",
+            "in every run of Python",
+        ),
+        (
+            "sorted(set(questions))",
+            "list(frozenset(questions))",
+            "in every run of Python",
+        ),
+        (
+            "sorted(set(questions))",
+            "[*{q: 0 for q in set(questions)}]",
+            "in every run of Python",
+        ),
+        (
             "rng.permutation(sorted(set(questions))).tolist()",
             "sorted(set(questions))",
             "held out at random",
@@ -254,6 +269,11 @@ WRONG = {
             "    ids[mask] = np.concatenate(rows)\n"
             "    return ids, np.arange(lengths.max()) < lengths[:, None] - 1",
             "hides the last token",
+        ),
+        (
+            "mask = np.arange(lengths.max()) < lengths[:, None]",
+            "mask = np.arange(lengths.max())[::-1] < lengths[:, None]",
+            "is filled at the left",
         ),
     ],
     "decoder_batch": [
@@ -363,6 +383,12 @@ WRONG = {
             "    last = np.arange(len(ids)), mask.sum(axis=1) - 1\n"
             "    return logits[last], (last, logits.shape, cache)\n",
             "the mask ignored",
+        ),
+        (", mask[:, None, None])", ", None)", "is causal"),
+        (
+            ", mask[:, None, None])",
+            ", np.ones(ids.shape, bool)[:, None, None])",
+            "has the mask ignored",
         ),
     ],
     "encoder_backward": [
@@ -753,12 +779,16 @@ def encoder_backward(dout, cache):
         ("    return drops", "    return drops.round()", "-"),
     ],
     "blind": [
-        ("str(number) == answer(question)", "number == answer(question)", "-"),
-        ("sum(right) / 3", "sum(right)", "-"),
-        ("sum(right) / 3", "1 / 3", "-"),
-        ("sum(right) / 3", "any(right)", "-"),
+        (
+            "str(number) == answer(question)",
+            "number == answer(question)",
+            "is 0",
+        ),
+        ("sum(right) / 3", "sum(right)", "counts the right numbers"),
+        ("sum(right) / 3", "1 / 3", "is a third everywhere"),
+        ("sum(right) / 3", "any(right)", "is 1 where any number is right"),
         ("shares.append", "shares = [1.0]; shares.append", "-"),
-        ("return shares", "return np.mean(shares)", "-"),
+        ("return shares", "return np.mean(shares)", "is their mean"),
     ],
     "mean_pool": [
         (
@@ -795,12 +825,16 @@ def encoder_backward(dout, cache):
         (
             "mixed = 0.5 * (layer + np.eye(len(layer))) @ mixed",
             "mixed = mixed @ (0.5 * (layer + np.eye(len(layer))))",
-            "-",
+            "has the layers in the wrong order",
         ),
-        ("0.5 * (layer + np.eye(len(layer)))", "layer", "-"),
-        ("0.5 * (layer", "(layer", "-"),
+        ("0.5 * (layer + np.eye(len(layer)))", "layer", "lacks the identity"),
+        ("0.5 * (layer", "(layer", "lacks the factor 0.5 of each layer"),
         ("np.eye(weights.shape[1])", "np.ones(weights.shape[1:])", "-"),
-        ("for layer in weights", "for layer in weights[:1]", "-"),
+        (
+            "for layer in weights",
+            "for layer in weights[:1]",
+            "has the first layer alone",
+        ),
     ],
 }
 
@@ -870,6 +904,18 @@ def make_questions(n, largest, rng):
             " zip(operations, numbers)]",
             "[str(op) + '(' + ','.join(map(str, row)) + ')' for op,"
             " row in zip(operations, numbers)]",
+        ),
+        (
+            (
+                "    operations = "
+                "rng.permutation(np.resize(list(OPERATIONS), n))\n"
+                "    numbers = rng.integers(0, largest + 1, (n, 3))\n"
+            ),
+            (
+                "    numbers = rng.integers(0, largest + 1, (n, 3))\n"
+                "    operations = "
+                "rng.permutation(np.resize(list(OPERATIONS), n))\n"
+            ),
         ),
     ],
     "unseen_questions": [

@@ -84,6 +84,11 @@ WRONG = {
             "    return weight[ids], (ids, weight.shape)",
             "refuse the id -1",
         ),
+        (
+            "return weight[ids],",
+            "return weight[ids] * 0 + weight[ids].mean(),",
+            "-",
+        ),
     ],
     "embedding_backward": [
         (
@@ -144,6 +149,11 @@ WRONG = {
         ),
         ("dout.reshape(-1, shape[1])", "dout.reshape(shape[1], -1)", "-"),
         ("zeros(shape", "ones(shape", "began with ones"),
+        (
+            "return dweight",
+            "return np.zeros(ids.shape, dout.dtype), dweight",
+            "-",
+        ),
     ],
     "learned_positions": [
         ("if len(weight) < T", "if False", "refuse one token too many"),
@@ -205,6 +215,14 @@ WRONG = {
             "    positions = np.arange(T) % len(weight)\n"
             "    return x + weight[positions], (T, weight.shape)",
             "refuse one token too many",
+        ),
+        (
+            (
+                "def learned_positions(x, weight):\n"
+                "    T = x.shape[-2]\n"
+                "    return x + weight[:T], (T, weight.shape)\n"
+            ),
+            "does not refuse",
         ),
     ],
     "learned_positions_backward": [
@@ -341,6 +359,20 @@ def embedding_backward(dout, cache):
         dweight[i] += row
     return dweight
 """,
+        (
+            "def embedding(ids, weight):\n"
+            "    if ids.dtype.kind not in 'iu' or ids.size and "
+            "(ids.min() < 0 or ids.max() >= len(weight)):\n"
+            "        raise ValueError('ids')\n"
+            "    return weight[ids], (weight.shape, ids)\n"
+            "\n"
+            "\n"
+            "def embedding_backward(dout, cache):\n"
+            "    shape, ids = cache\n"
+            "    dweight = np.zeros(shape, dout.dtype)\n"
+            "    np.add.at(dweight, ids, dout)\n"
+            "    return dweight\n"
+        ),
     ],
     "embedding_backward": [
         """
@@ -575,13 +607,17 @@ WRONG |= {
         ),
     ],
     "moving_matrix": [
-        ("[[c, -s], [s, c]]", "[[c, s], [-s, c]]", "-"),
+        ("[[c, -s], [s, c]]", "[[c, s], [-s, c]]", "turns backwards"),
         ("[[c, -s], [s, c]]", "[[c, -s], [-s, c]]", "-"),
-        ("(-i / C)", "(-i / 2 / C)", "-"),
-        ("angle = k * ", "angle = ", "-"),
+        ("(-i / C)", "(-i / 2 / C)", "has i / 2 in the exponent"),
+        ("angle = k * ", "angle = ", "turns by 1, not by k"),
         ("    return move", "    pass", "Is there a return?"),
-        ("[[c, -s], [s, c]]", "[[s, c], [c, -s]]", "-"),
-        ("(-i / C)", "(i / C)", "-"),
+        (
+            "[[c, -s], [s, c]]",
+            "[[s, c], [c, -s]]",
+            "has sine and cosine exchanged",
+        ),
+        ("(-i / C)", "(i / C)", "has frequencies 10000^(i / C)"),
     ],
 }
 

@@ -309,12 +309,28 @@ WRONG = {
         ),
     ],
     "chance": [
-        ("2 / math.comb", "1 / math.comb", "-"),
-        ("math.comb(n + m, n)", "math.comb(m, n)", "-"),
-        ("math.comb(n + m, n)", "math.perm(n + m, n)", "-"),
-        ("2 / math.comb(n + m, n)", "2 * 0.5 ** (n + m)", "-"),
-        ("2 / math.comb(n + m, n)", "math.comb(n + m, n)", "-"),
-        ("2 / math.comb(n + m, n)", "2 / math.factorial(n + m)", "-"),
+        ("2 / math.comb", "1 / math.comb", "is the chance of higher alone"),
+        ("math.comb(n + m, n)", "math.comb(m, n)", "chooses from m runs"),
+        (
+            "math.comb(n + m, n)",
+            "math.perm(n + m, n)",
+            "counts orders of the n runs as different",
+        ),
+        (
+            "2 / math.comb(n + m, n)",
+            "2 * 0.5 ** (n + m)",
+            "tosses a coin for each run",
+        ),
+        (
+            "2 / math.comb(n + m, n)",
+            "math.comb(n + m, n)",
+            "is the number of ways",
+        ),
+        (
+            "2 / math.comb(n + m, n)",
+            "2 / math.factorial(n + m)",
+            "counts all orders as different",
+        ),
     ],
     "uniform_attention": [
         (

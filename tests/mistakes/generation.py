@@ -49,6 +49,11 @@ OTHERS = {
             "    return int(np.searchsorted(edges, rng.random(), 'right'))",
             "a line of length 1",
         ),
+        (
+            ('int(np.searchsorted(edges, rng.random() * edges[-1], "right"))'),
+            "int(probs.argmax())",
+            "is the most likely token, whatever the dart",
+        ),
     ],
     "keep_top_k": [
         ("-probs", "probs", "least likely tokens marked"),
@@ -90,6 +95,11 @@ OTHERS = {
             "    probs[np.argsort(-probs, kind='stable')[k:]] = 0\n"
             "    return probs > 0",
             "-",
+        ),
+        (
+            'keep[np.argsort(-probs, kind="stable")[: int(k)]] = True',
+            "keep[probs >= np.sort(probs)[-int(k)]] = True",
+            "marks all equals at the edge, more than k",
         ),
     ],
     "keep_top_p": [
@@ -256,6 +266,11 @@ OTHERS = {
             "probs[keep(probs, setting)]",
             "-",
         ),
+        (
+            "np.asarray(logits, dtype=np.float64)",
+            "np.asarray(logits)",
+            "is not float64",
+        ),
     ],
     "penalise_repeats": [
         ("logits = np.array(logits)", "pass", "in place"),
@@ -292,6 +307,16 @@ OTHERS = {
             "-",
         ),
         ("@checked\n", "", "-"),
+        (
+            "np.where(old > 0, old / penalty, old * penalty)",
+            "old",
+            "has the penalty ignored",
+        ),
+        (
+            "logits = np.array(logits)",
+            "logits = np.asarray(logits)",
+            "in place",
+        ),
     ],
     "next_token": [
         (
@@ -547,6 +572,12 @@ OTHERS = {
             "    if stop_id in ids:\n        return\n",
             "-",
         ),
+        ("        new = [token]\n", "        new = ids\n", "-"),
+        (
+            "next_token(logits, ids, rng, **knobs)",
+            "next_token(logits, [], rng, **knobs)",
+            "-",
+        ),
     ],
     "generate_batch": [
         (
@@ -596,6 +627,12 @@ OTHERS = {
             "            break\n",
             "ends where the first row stops",
         ),
+        (
+            "seen = [*prompts[row], *text]  # no padding",
+            "seen = [*ids[row], *text]",
+            "-",
+        ),
+        ("config.max_seq_len - ids.shape[1]", "config.max_seq_len", "-"),
     ],
     "pad_left": [
         ("max(len", "min(len", "-"),
@@ -669,6 +706,12 @@ OTHERS = {
         ("KVCache(params, config, n_beams)", "KVCache(params, config)", "-"),
         ("kv.keys[:, parents]\n", "kv.keys[:, parents[::-1]]\n", "-"),
         ("    return sorted", "    sorted", "Is there a return?"),
+        (
+            ("sorted(finished + beams, key=lambda beam: -beam[1])[:n_beams]"),
+            "beams[:n_beams]",
+            "-",
+        ),
+        ("config.max_seq_len - len(prompt_ids)", "config.max_seq_len", "-"),
     ],
 }
 
@@ -1207,37 +1250,69 @@ JUDGES = {
 }
 WRONG |= {
     "cache_bytes": [
-        ("2 * ", "", "-"),
-        ("config.d_model", "config.d_model * config.n_heads", "-"),
-        ("config.d_model", "config.d_ff", "-"),
-        ("* n_tokens *", "* config.max_seq_len *", "-"),
-        (" * n_bytes\n", "\n", "-"),
-        (" * n_bytes\n", " / n_bytes\n", "-"),
+        ("2 * ", "", "is half"),
+        (
+            "config.d_model",
+            "config.d_model * config.n_heads",
+            "counts heads of C numbers",
+        ),
+        ("config.d_model", "config.d_ff", "has d_ff where d_model is wanted"),
+        (
+            "* n_tokens *",
+            "* config.max_seq_len *",
+            "counts max_seq_len places",
+        ),
+        (" * n_bytes\n", "\n", "is half"),
+        (" * n_bytes\n", " / n_bytes\n", "is a quarter"),
     ],
     "surprises": [
-        ("return -rows", "return rows", "-"),
-        ("log_softmax(logits[:-1])", "logits[:-1]", "-"),
-        ("ids[1:]", "ids[:-1]", "-"),
-        ("logits[:-1]", "logits[1:]", "-"),
-        ("rows[np.arange(len(rows)), ids[1:]]", "rows[:, ids[1:]]", "-"),
-        ("    return -rows", "    return 1 - rows", "-"),
+        ("return -rows", "return rows", "lacks the minus"),
+        ("log_softmax(logits[:-1])", "logits[:-1]", "lacks log_softmax"),
+        ("ids[1:]", "ids[:-1]", "asks row t for token t, which it has read"),
+        (
+            "logits[:-1]",
+            "logits[1:]",
+            "asks row t for token t, which it has read",
+        ),
+        (
+            "rows[np.arange(len(rows)), ids[1:]]",
+            "rows[:, ids[1:]]",
+            "has every id from every row",
+        ),
+        ("    return -rows", "    return 1 - rows", "is 1 - log p"),
         ("    return -rows", "    -rows", "Is there a return?"),
     ],
     "keep_typical": [
         (
             "np.abs(surprise - (probs * surprise).sum())",
             "surprise - (probs * surprise).sum()",
-            "-",
+            "goes by surprise alone, as top-p does",
         ),
-        ("np.maximum(probs, 1e-12)", "probs", "-"),
-        ("before < mass", "before + probs[order] < mass", "-"),
-        ("np.argsort(distance", "np.argsort(-distance", "-"),
-        ("(probs * surprise).sum()", "surprise.mean()", "-"),
-        ("keep[order] = ", "keep = ", "-"),
+        (
+            "np.maximum(probs, 1e-12)",
+            "probs",
+            "comes from NaN, 0 times the logarithm of 0",
+        ),
+        (
+            "before < mass",
+            "before + probs[order] < mass",
+            "loses the token that crosses the mass",
+        ),
+        (
+            "np.argsort(distance",
+            "np.argsort(-distance",
+            "keeps the least typical first",
+        ),
+        (
+            "(probs * surprise).sum()",
+            "surprise.mean()",
+            "goes by the distance to the mean surprise",
+        ),
+        ("keep[order] = ", "keep = ", "is in the order of the distances"),
         (
             "distance = np.abs(surprise - (probs * surprise).sum())",
             "distance = surprise",
-            "-",
+            "goes by surprise alone, as top-p does",
         ),
     ],
 }

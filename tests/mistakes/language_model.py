@@ -108,32 +108,48 @@ JUDGES = {
 
 WRONG = {
     "count_by_formula": [
-        ("(config.vocab_size +", "(2 * config.vocab_size +", "-"),
-        (" + 2 * C", "", "-"),
-        ("+ 4 * C", "", "-"),
-        ("(C + 1) * 3 * C", "C * 3 * C", "-"),
-        ("config.n_layers * block", "block", "-"),
-        ("(C + 1) * F + (F + 1) * C", "2 * C * F", "-"),
-        ("return tables", "return 0 * tables", "-"),
+        ("(config.vocab_size +", "(2 * config.vocab_size +", "counts a head"),
+        (" + 2 * C", "", "lacks the norm behind the last block"),
+        ("+ 4 * C", "", "lacks 4 C a block"),
+        ("(C + 1) * 3 * C", "C * 3 * C", "lacks the bias of q, k and v"),
+        ("config.n_layers * block", "block", "counts one block"),
+        (
+            "(C + 1) * F + (F + 1) * C",
+            "2 * C * F",
+            "lacks the biases of the feed-forward layer",
+        ),
+        ("return tables", "return 0 * tables", "lacks the two tables"),
         ("return tables", "tables", "Is there a return"),
     ],
     "rows_with_gradient": [
-        ("targets[:, p] = 0", "targets[:, :p] = 0", "-"),
-        ("targets[:, p] = 0", "targets[:, :] = 0", "-"),
+        ("targets[:, p] = 0", "targets[:, :p] = 0", "lacks what stands at p"),
+        ("targets[:, p] = 0", "targets[:, :] = 0", "has every token of ids"),
         ("targets[:, p] = 0", "targets[p] = 0", "-"),
         ("np.flatnonzero(", "np.unique(ids)\n    (", "-"),
-        ("max(axis=1)", "max(axis=0)", "-"),
+        ("max(axis=1)", "max(axis=0)", "counts columns"),
         ("return np", "np", "Is there a return"),
     ],
     "smooth": [
-        ("losses[keep].mean()", "losses.mean()", "-"),
+        (
+            "losses[keep].mean()",
+            "losses.mean()",
+            "has a loss for positions without a target",
+        ),
         ("losses[keep].mean()", "losses[keep].sum()", "sum in place"),
-        ("(1 - epsilon) * onehot", "onehot", "-"),
-        (" + epsilon / V", "", "-"),
-        (" + epsilon / V", " + epsilon", "-"),
+        (
+            "(1 - epsilon) * onehot",
+            "onehot",
+            "lacks 1 - epsilon, the share of the target",
+        ),
+        (" + epsilon / V", "", "lacks the share of the others, epsilon / V"),
+        (" + epsilon / V", " + epsilon", "gives each token epsilon"),
         ("int(keep.sum())", "keep.size", "share of targets"),
         (" * keep[:, None]", "", "ignored"),
-        ("(np.exp(log_probs) - goal)", "(log_probs - goal)", "-"),
+        (
+            "(np.exp(log_probs) - goal)",
+            "(log_probs - goal)",
+            "has log p where p is wanted",
+        ),
         ("(np.exp(log_probs) - goal)", "(goal - np.exp(log_probs))", "sign"),
         (", dtype=logits.dtype", "", "float64"),
         ("(float(dout) / int(keep.sum()))", "(1 / int(keep.sum()))", "dout"),
@@ -327,6 +343,11 @@ WRONG = {
         ("if config.bias:", "if True:", "-"),
         ("np.zeros(N)", "np.ones(N)", "bias of 1"),
         ("np.zeros(N)", "np.zeros(M)", "-"),
+        (
+            "rng.normal(0.0, std, (M, N))",
+            "rng.normal(0.0, 1.0, (M, N))",
+            "has a standard deviation of 1, not std",
+        ),
     ],
     "init_norm": [
         ('"weight": np.ones(C)', '"weight": np.zeros(C)', "weight of 0"),
@@ -377,6 +398,17 @@ WRONG = {
             "-",
         ),
         ("    return x, cache", "    return x", "-"),
+        (
+            (
+                '    x, cache["tokens"] = embedding(ids, '
+                'params["token_embedding"]["weight"])\n'
+            ),
+            (
+                '    weight = params["token_embedding"]["weight"]\n'
+                '    x, cache["tokens"] = weight[ids], (ids, weight.shape)\n'
+            ),
+            "does not refuse",
+        ),
     ],
     "embed_backward": [
         (
@@ -540,6 +572,11 @@ WRONG = {
             "-",
         ),
         ("return logits, cache", "return logits", "-"),
+        (
+            ("def language_model(ids, params, config, mask=None, rng=None):"),
+            ("def language_model(ids, params, config, rng=None, mask=None):"),
+            "has the causal mask in place of the one",
+        ),
     ],
     "language_model_backward": [
         (JOIN, "pass", "head's gradient"),
@@ -593,6 +630,16 @@ WRONG = {
             JOIN,
             JOIN + '\n        grads["token_embedding"]["weight"] /= 2',
             "they add up",
+        ),
+        (
+            (
+                "    if from_head is not None:  # a tied matrix collects "
+                "both gradients\n"
+                '        grads["token_embedding"]["weight"] += '
+                'from_head["weight"]\n'
+            ),
+            "",
+            "lacks the head's gradient",
         ),
     ],
     "loss_and_grads": [

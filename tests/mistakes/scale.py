@@ -1,5 +1,13 @@
 """Learners' mistakes in appendix A3."""
 
+import numpy as np
+
+from helpers.checks.gradients import check_value
+from helpers.language_model import ModelConfig
+from helpers.runs.params import named_arrays
+from helpers.scale import distinct_bytes, step_flops, trace, training_days
+from helpers.transformer_block import feed_forward, feed_forward_backward
+
 WRONG = {
     "parameter_counts": [
         (
@@ -432,6 +440,16 @@ WRONG = {
             "ValueError",
         ),
         ("np.array(sent)", "np.array(sent).T", "axes of sent turned"),
+        (
+            (
+                "def ring_all_reduce(vectors):\n"
+                "    N = len(vectors)\n"
+                "    total = sum(vectors)\n"
+                "    sent = np.full((2 * (N - 1), N), total.nbytes // N)\n"
+                "    return [total.copy() for _ in vectors], sent\n"
+            ),
+            "has made up the bytes",
+        ),
     ],
     "ring_seconds": [
         ("2 * (N - 1)", "N - 1", "has N - 1 messages"),
@@ -749,5 +767,283 @@ def ring_all_reduce(vectors):
             "    return shared / N",
             "    link = latency, bandwidth\n    return np.divide(shared, N)",
         ),
+    ],
+}
+
+LIGHT = """\
+from helpers.transformer_block import feed_forward, feed_forward_backward
+
+
+def light(x, params, activation):
+    out, _ = feed_forward(x, params, activation)
+    return out, (x, params, activation)
+
+
+def light_backward(dout, cache):
+    _, full_cache = feed_forward(*cache)
+    return feed_forward_backward(dout, full_cache)
+"""
+SOLUTIONS = {
+    "utilisation": """\
+def utilisation(config, T, tokens_per_second, peak):
+    return step_flops(config, 1, T) / T * tokens_per_second / peak
+""",
+    "light": LIGHT,
+    "doubling": """\
+def doubling(vectors):
+    ranks, held = np.arange(len(vectors)), [vectors]
+    for s in range(len(vectors).bit_length() - 1):
+        held.append(held[-1] + held[-1][ranks ^ (1 << s)])
+    return np.array(held)
+""",
+}
+
+
+def judge_utilisation(utilisation):
+    """Call the exercise as its cell does."""
+    wide = {"d_model": 2048, "n_heads": 16, "d_ff": 8192}
+    billion = ModelConfig(
+        vocab_size=50_257, max_seq_len=2048, n_layers=18, **wide
+    )
+    eight = 8 * 312e12
+    days = training_days(step_flops(billion, 1, 2048), eight, 0.4)
+    arguments = billion, 2048, 2048 / days / 86_400, eight
+    check_value(utilisation, 0.4, *arguments)
+
+
+def bill(forward, backward):
+    """Return the bytes kept, the FLOPs, and whether gradients are right."""
+    rng = np.random.default_rng(1)
+    up, down = rng.normal(size=(6, 10)), rng.normal(size=(10, 6))
+    params = {"up": {"weight": up}, "down": {"weight": down}}
+    x, dout = rng.normal(size=(2, 2, 5, 6))
+    (_, cache), first = trace(forward, x, params, "gelu")
+    got, second = trace(backward, dout, cache)
+    wanted = feed_forward_backward(dout, feed_forward(x, params, "gelu")[1])
+    got, wanted = named_arrays(list(got)), named_arrays(list(wanted))
+    right = all(np.allclose(got[name], wanted[name]) for name in wanted)
+    flops = [f for name, f, _ in first + second if name == "matmul"]
+    return [distinct_bytes(cache, [x, params]), sum(flops), int(right)]
+
+
+def judge_light(light):
+    """Call the exercise as its cell does."""
+    product = 2 * (2 * 5) * 6 * 10
+    backward = light.__globals__["light_backward"]
+    check_value(bill, [0, 8 * product, 1], light, backward)
+
+
+def judge_doubling(doubling):
+    """Call the exercise as its cell does."""
+    vectors = np.random.default_rng(1).integers(-99, 99, (8, 5))
+    groups = [vectors.reshape(-1, n, 5).sum(axis=1) for n in (1, 2, 4, 8)]
+    expected = [np.repeat(g, 8 // len(g), axis=0) for g in groups]
+    check_value(doubling, np.array(expected), vectors)
+
+
+JUDGES = {
+    "utilisation": judge_utilisation,
+    "light": judge_light,
+    "doubling": judge_doubling,
+}
+
+WRONG |= {
+    "utilisation": [
+        (" / T *", " *", "counts T tokens as one"),
+        (
+            "step_flops(config, 1, T) / T",
+            "6 * sum(parameter_counts(config).values())",
+            "leaves out attention",
+        ),
+        (
+            "step_flops(config, 1, T)",
+            "sum(product_flops(config, 1, T).values())",
+            "counts forward alone",
+        ),
+        (" / peak", "", "lacks peak"),
+        ("config, 1, T) / T", "config, 1, 1)", "window of one token"),
+        ("config, 1, T)", "config, T, T)", "counts T tokens as one"),
+        ("return step", "return 100 * step", "per cent"),
+        ("    return step", "    step", "Is there a return?"),
+        ("tokens_per_second / peak", "peak / tokens_per_second", "-"),
+        ("config, 1, T)", "config, 1, config)", "-"),
+    ],
+    "light": [
+        (
+            "out, _ = feed_forward(x, params, activation)\n"
+            "    return out, (x, params, activation)",
+            "return feed_forward(x, params, activation)",
+            "-",
+        ),
+        (
+            LIGHT.split("def light_backward")[0].replace(
+                "    out, _ = feed_forward(x, params, activation)\n"
+                "    return out, (x, params, activation)",
+                "    return feed_forward(x, params, activation)",
+            )
+            + "light_backward = feed_forward_backward\n",
+            "its cache was kept",
+        ),
+        (
+            "(x, params, activation)\n\n\n",
+            "(x, params, activation, out)\n\n\n",
+            "-",
+        ),
+        (
+            "_, full_cache = feed_forward(*cache)",
+            "feed_forward(*cache)\n    _, full_cache = feed_forward(*cache)",
+            "a forward pass too many",
+        ),
+        (
+            "out, _ = feed_forward(x, params, activation)\n    return out, ("
+            "x, params, activation)",
+            "out, kept = feed_forward(x, params, activation)\n"
+            "    return out, (x, params, activation, kept)",
+            "-",
+        ),
+        (
+            "    _, full_cache = feed_forward(*cache)",
+            "    *cache, kept = cache\n"
+            "    _, full_cache = feed_forward(*cache)",
+            "-",
+        ),
+        ("backward(dout, full_cache)", "backward(0 * dout, full_cache)", "-"),
+        ("return feed_forward_b", "feed_forward_b", "-"),
+        (
+            "feed_forward(*cache)",
+            "feed_forward(*cache[:2], 'relu')",
+            "-",
+        ),
+    ],
+    "doubling": [
+        (", [vectors]", ", [0 * vectors]", "zero everywhere"),
+        ("np.array(held)", "np.array(held[1:])", "lacks the start"),
+        ("np.array(held)", "np.array(held[:-1])", "lacks the last step"),
+        ("np.array(held)", "held[-1]", "return every step"),
+        ("1 << s", "s", "r ^ s"),
+        ("1 << s", "1", "the same partner"),
+        ("1 << s", "len(ranks) >> s + 1", "begins with the farthest"),
+        ("ranks ^ (1 << s)", "(ranks + (1 << s)) % len(ranks)", "a ring"),
+        ("held[-1] + held[-1][", "held[-1][", "holds what arrives"),
+        ("+ held[-1][", "+ vectors[", "sends the first vectors"),
+        (
+            """
+def doubling(vectors):
+    N, held = len(vectors), vectors.copy()
+    rows = [held.copy()]
+    for s in range(N.bit_length() - 1):
+        for rank in range(N):
+            held[rank] += held[rank ^ (1 << s)]
+        rows.append(held.copy())
+    return np.array(rows)
+""",
+            "adds before all have sent",
+        ),
+        (
+            """
+def doubling(vectors):
+    N, held = len(vectors), vectors.copy()
+    rows = [held]
+    for s in range(N.bit_length() - 1):
+        held += held[np.arange(N) ^ (1 << s)]
+        rows.append(held)
+    return np.array(rows)
+""",
+            "one array k + 1 times",
+        ),
+        ("    return np.array(held)", "    np.array(held)", "Is there a"),
+    ],
+}
+
+RIGHT |= {
+    "utilisation": [
+        """
+def utilisation(config, T, tokens_per_second, peak):
+    a_token = 3 * sum(product_flops(config, 1, T).values()) / T
+    return a_token * tokens_per_second / peak
+""",
+        """
+def utilisation(config, T, tokens_per_second, peak):
+    windows = tokens_per_second / T
+    return np.float64(windows * step_flops(config, 1, T)) / peak
+""",
+        """
+def utilisation(config, T, tokens_per_second, peak):
+    ideal = peak / (step_flops(config, 8, T) / (8 * T))
+    return tokens_per_second / ideal
+""",
+    ],
+    "light": [
+        """
+from helpers.transformer_block import feed_forward, feed_forward_backward
+
+
+def light(*arguments):
+    return feed_forward(*arguments)[0], arguments
+
+
+def light_backward(dout, cache):
+    return feed_forward_backward(dout, feed_forward(*cache)[1])
+""",
+        """
+from helpers.transformer_block import feed_forward, feed_forward_backward
+
+
+def light(x, params, activation):
+    out, _ = feed_forward(x, params, activation)
+    return out, {"x": x, "params": params, "activation": activation}
+
+
+def light_backward(dout, cache):
+    _, full = feed_forward(**cache)
+    dx, grads = feed_forward_backward(dout, full)
+    return dx, grads
+""",
+        """
+from helpers.transformer_block import feed_forward, feed_forward_backward
+
+
+def light(x, params, activation):
+    def again():
+        return feed_forward(x, params, activation)
+
+    return again()[0], again
+
+
+def light_backward(dout, again):
+    return feed_forward_backward(dout, again()[1])
+""",
+    ],
+    "doubling": [
+        """
+def doubling(vectors):
+    held, bit = [np.array(vectors)], 1
+    while bit < len(vectors):
+        came = [held[-1][rank ^ bit] for rank in range(len(vectors))]
+        held.append(held[-1] + np.stack(came))
+        bit *= 2
+    return np.stack(held)
+""",
+        """
+def doubling(vectors):
+    N, M = vectors.shape
+    k = int(np.log2(N))
+    held = np.zeros((k + 1, N, M), vectors.dtype)
+    held[0] = vectors
+    for s in range(k):
+        for r in range(N):
+            held[s + 1, r] = held[s, r] + held[s, r ^ (1 << s)]
+    return held
+""",
+        """
+def doubling(vectors):
+    N, M = vectors.shape
+    rows = [vectors]
+    for s in range(N.bit_length() - 1):
+        pairs = rows[-1].reshape(-1, 2, 1 << s, M)
+        rows.append((pairs + pairs[:, ::-1]).reshape(N, M).tolist())
+        rows[-1] = np.array(rows[-1])
+    return rows
+""",
     ],
 }

@@ -308,6 +308,28 @@ OTHERS = {
         ("ranks.get(part, len(ranks))", "ranks[part]", "-"),
         ("[bytes([b]) for b in word]", "list(word)", "-"),
         ("    return [ranks", "    [ranks", "Is there a return?"),
+        (
+            "min(joined, key=lambda part: ranks.get(part, len(ranks)))",
+            (
+                "max(joined, key=lambda part: len(part) if part in ranks "
+                "else 0)"
+            ),
+            "takes the longest piece or the first, not",
+        ),
+        (
+            (
+                "def encode_word(word, ranks):\n"
+                "    ids, i = [], 0\n"
+                "    while i < len(word):\n"
+                "        for end in range(len(word), i, -1):\n"
+                "            if word[i:end] in ranks:\n"
+                "                ids.append(ranks[word[i:end]])\n"
+                "                i = end\n"
+                "                break\n"
+                "    return ids\n"
+            ),
+            "takes the longest piece or the first, not",
+        ),
     ],
     "split_stories": [
         (
@@ -368,6 +390,11 @@ OTHERS = {
             "    files.write_tokens(path, tokens[:-1])\n",
             "lacks the separator after the last story",
         ),
+        (
+            'np.load(path, mmap_mode="r", allow_pickle=False)',
+            "np.load(path)",
+            "is not memory-mapped",
+        ),
     ],
     "sample_batch": [
         (
@@ -407,6 +434,11 @@ OTHERS = {
         ("@checked\n", "", "Python says, later"),
         ("np.stack(", "np.concatenate(", "-"),
         ("return windows[:, :-1], ", "return ", "fewer or more things"),
+        (
+            "    windows = windows.astype(np.int64)  # (B, T + 1)\n",
+            "",
+            "is uint16 as the tokens are",
+        ),
     ],
 }
 WRONG = {
@@ -741,14 +773,26 @@ JUDGES = {
 }
 WRONG |= {
     "bytes_per_token": [
-        ('len(text.encode("utf-8"))', "len(text)", "-"),
-        ("return n_bytes / sum(", "return n_bytes // sum(", "-"),
-        ("return n_bytes / ", "return 1 / n_bytes * ", "-"),
+        (
+            'len(text.encode("utf-8"))',
+            "len(text)",
+            "counts letters where bytes are wanted, or",
+        ),
+        (
+            "return n_bytes / sum(",
+            "return n_bytes // sum(",
+            "counts letters where bytes are wanted, or",
+        ),
+        (
+            "return n_bytes / ",
+            "return 1 / n_bytes * ",
+            "is tokens a byte, the other way round",
+        ),
         (
             "def bytes_per_token(texts, encode):\n"
             "    each = [len(t.encode()) / len(encode(t)) for t in texts]\n"
             "    return sum(each) / len(each)",
-            "-",
+            "is the mean of the ratios of the texts",
         ),
         (
             "for text in texts)\n    return",
@@ -758,11 +802,19 @@ WRONG |= {
         ("    return n_bytes", "    n_bytes", "Is there a return?"),
     ],
     "story_mask": [
-        ("causal & ", "", "-"),
-        (" & (story[:, None] == story[None, :])", "", "-"),
-        ("ids == end)", "ids == end) - (ids == end)", "-"),
-        ("story[:, None] == story[None, :]", "story[:, None] >= story", "-"),
-        ("causal & (story", "causal.T & (story", "-"),
+        ("causal & ", "", "is not causal"),
+        (" & (story[:, None] == story[None, :])", "", "is causal alone"),
+        (
+            "ids == end)",
+            "ids == end) - (ids == end)",
+            "gives a separator to the story that it ends",
+        ),
+        (
+            "story[:, None] == story[None, :]",
+            "story[:, None] >= story",
+            "is causal alone",
+        ),
+        ("causal & (story", "causal.T & (story", "is turned round"),
         ("causal & (story", "causal * 1.0 * (story", "-"),
         ("    return causal", "    causal", "Is there a return?"),
     ],
@@ -770,14 +822,18 @@ WRONG |= {
         (
             "    np.add.at(counts, (train[:-1], train[1:]), 1)\n",
             "    counts[train[:-1], train[1:]] += 1\n",
-            "-",
+            "counts a pair once",
         ),
-        ("axis=1", "axis=0", "-"),
-        ("(train[:-1], train[1:])", "(train[1:], train[:-1])", "-"),
-        ("0.1", "1.0", "-"),
-        ("return -np.log", "return np.log", "-"),
-        (".mean()", ".sum()", "-"),
-        ("np.log(", "np.log2(", "-"),
+        ("axis=1", "axis=0", "has columns that sum to 1"),
+        (
+            "(train[:-1], train[1:])",
+            "(train[1:], train[:-1])",
+            "has the token after in the rows",
+        ),
+        ("0.1", "1.0", "adds 1 to each count"),
+        ("return -np.log", "return np.log", "lacks the minus"),
+        (".mean()", ".sum()", "is the sum over the targets"),
+        ("np.log(", "np.log2(", "is in bits"),
     ],
 }
 RIGHT |= {

@@ -141,6 +141,14 @@ WRONG = {
             "self.params[name] -= self.lr * velocity",
             "work on a copy",
         ),
+        (
+            (
+                "            velocity *= self.momentum\n"
+                "            velocity += grad\n"
+            ),
+            "            velocity = self.momentum * velocity + grad\n",
+            "lacks the momentum",
+        ),
     ],
     "Adam.step": [
         (ADAM, ADAM.replace("self.lr * ", ""), "lacks the learning rate"),
@@ -339,6 +347,7 @@ class AdamW(Adam):
         (FALL, "return peak * (1 - final + final * left)", "by final"),
         ("@checked\n", "", "-"),
         (FALL, FALL.removeprefix("return "), "Is there a return"),
+        (", 1.0)\n", ", 2.0)\n", "rises again behind the total"),
     ],
     "clip_grad_norm": [
         (SCALE, "grad = grad * max_norm / norm", "in place"),
@@ -381,6 +390,16 @@ class AdamW(Adam):
         ("return norm", "return grads", "-"),
         ("    return norm\n", "", "Is there a return"),
         ("named_arrays(grads).values()", "grads.values()", "-"),
+        (
+            "if max_norm < norm < math.inf:",
+            "if True:",
+            "scales what is below the limit too",
+        ),
+        (
+            "            grad *= max_norm / norm",
+            "            grad = grad * (max_norm / norm)",
+            "leaves the gradients as they are",
+        ),
     ],
     "train_step": [
         (CLIP, "norm = clip_grad_norm(grads, math.inf)", "not clipped"),
@@ -493,6 +512,47 @@ def token_windows(tokens, B, T):
         rows = np.array([tokens[s : s + T + 1] for s in starts])
         yield rows[:, :-1], rows[:, 1:]
 """,
+            "-",
+        ),
+        ("(len(tokens) - 1) // T * T", "len(tokens) // (T + 1) * T", "-"),
+        (
+            (
+                "def token_windows(tokens, B, T):\n"
+                "    rows = range(0, len(tokens) - T, T + 1)\n"
+                "    ids = np.array([tokens[i : i + T] for i in rows])\n"
+                "    targets = np.array([tokens[i + 1 : i + T + 1] for i "
+                "in rows])\n"
+                "    for i in range(0, len(ids), B):\n"
+                "        yield ids[i : i + B], targets[i : i + B]\n"
+            ),
+            "starts a window every T + 1 tokens",
+        ),
+        (
+            (
+                "def token_windows(tokens, B, T):\n"
+                "    ids = np.array([tokens[i : i + T] for i in range(0, "
+                "len(tokens) - T, T // 2)])\n"
+                "    targets = np.array([tokens[i + 1 : i + T + 1] for i "
+                "in range(0, len(tokens) - T, T // 2)])\n"
+                "    for i in range(0, len(ids), B):\n"
+                "        yield ids[i : i + B], targets[i : i + B]\n"
+            ),
+            "-",
+        ),
+        (
+            (
+                "def token_windows(tokens, B, T):\n"
+                "    rng = np.random.default_rng(0)\n"
+                "    n = (len(tokens) - 1) // T\n"
+                "    starts = rng.integers(0, len(tokens) - T, n)\n"
+                "    for i in range(0, n, B):\n"
+                "        rows = starts[i : i + B]\n"
+                "        yield (\n"
+                "            np.array([tokens[s : s + T] for s in rows]),\n"
+                "            np.array([tokens[s + 1 : s + T + 1] for s in "
+                "rows]),\n"
+                "        )\n"
+            ),
             "-",
         ),
     ],
@@ -633,6 +693,14 @@ def evaluate(tokens, params, config, B=16, T=None):
             'os.rename(path, f"{path}.partial")',
             "-",
         ),
+        (
+            '{"step": run.step, "rng": run.rng.bit_generator.state}',
+            (
+                '{"step": run.step, "rng": '
+                "np.random.default_rng(0).bit_generator.state}"
+            ),
+            "-",
+        ),
     ],
     "load_checkpoint": [
         ("    " + STATE + "\n", "", "state of the generator"),
@@ -661,32 +729,64 @@ def evaluate(tokens, params, config, B=16, T=None):
         (READ, "        pass\n", "-"),
     ],
     "hold_rate": [
-        ("(steps + 1) / warmup", "steps / warmup", "-"),
-        ("(total - steps) / cooldown", "(total - steps - 1) / cooldown", "-"),
-        ("return peak * np", "return np", "-"),
-        ("np.minimum(rise, fall)", "rise * fall", "-"),
+        ("(steps + 1) / warmup", "steps / warmup", "begins at 0"),
+        (
+            "(total - steps) / cooldown",
+            "(total - steps - 1) / cooldown",
+            "is at 0 one step too early",
+        ),
+        ("return peak * np", "return np", "lacks the factor peak"),
+        ("np.minimum(rise, fall)", "rise * fall", "multiplies rise and fall"),
         ("np.minimum(rise, fall), 1.0", "rise, fall), 1.0 + 0 * (fall", "-"),
-        ("(total - steps) / cooldown", "(total - steps) / total", "-"),
+        (
+            "(total - steps) / cooldown",
+            "(total - steps) / total",
+            "falls over all steps, not over cooldown",
+        ),
         ("return peak", "peak", "Is there a return"),
     ],
     "join_grads": [
-        ("total / sum(counts)", "total", "-"),
-        ("count * grad", "grad", "-"),
-        ("total / sum(counts)", "total / len(counts)", "-"),
-        ("return total / sum(counts)", "return sum(grads) / len(grads)", "-"),
-        ("return total / sum(counts)", "return sum(grads)", "-"),
+        ("total / sum(counts)", "total", "is a sum"),
+        ("count * grad", "grad", "lacks the counts"),
+        (
+            "total / sum(counts)",
+            "total / len(counts)",
+            "is divided by the number of parts",
+        ),
+        (
+            "return total / sum(counts)",
+            "return sum(grads) / len(grads)",
+            "is the plain mean",
+        ),
+        (
+            "return total / sum(counts)",
+            "return sum(grads)",
+            "is the plain sum of the gradients",
+        ),
         ("return total", "total", "Is there a return"),
     ],
     "averaged": [
-        ("/ (1 - beta ** len(points))", "", "-"),
-        ("** len(points)", "** (len(points) - 1)", "-"),
-        ("(1 - beta) * (point - mean)", "beta * (point - mean)", "-"),
-        ("in points:", "in points[::-1]:", "-"),
-        ("in points:", "in points[:-1]:", "-"),
+        ("/ (1 - beta ** len(points))", "", "is not corrected for its start"),
+        (
+            "** len(points)",
+            "** (len(points) - 1)",
+            "is corrected for N - 1 points",
+        ),
+        (
+            "(1 - beta) * (point - mean)",
+            "beta * (point - mean)",
+            "moves by beta",
+        ),
+        (
+            "in points:",
+            "in points[::-1]:",
+            "goes through the points from the last to",
+        ),
+        ("in points:", "in points[:-1]:", "lacks the last point"),
         (
             "return mean / (1 - beta ** len(points))",
             "return points.mean(axis=0)",
-            "-",
+            "is the plain mean",
         ),
         ("return mean", "mean", "Is there a return"),
     ],

@@ -558,6 +558,11 @@ WRONG = {
             'h, cache["sublayer"] = sublayer(x)',
             "lacks the norm",
         ),
+        (
+            'h, cache["dropout"] = dropout(h, config.dropout, rng)',
+            'cache["dropout"] = None',
+            "lacks dropout",
+        ),
     ],
     "residual_backward": [
         (
@@ -1302,6 +1307,17 @@ WRONG |= {
             "dout *= 1.5\n    return dout",
             "changed dout in place",
         ),
+        (
+            "(1.0 + x * (1.0 - gate))",
+            "(1.0 - gate)",
+            "is dout times the slope of the logistic",
+        ),
+        (
+            "1.0 + x * (1.0 - gate)",
+            "x * (1.0 - gate)",
+            "lacks the first term of the product rule",
+        ),
+        ("(1.0 - gate))", "gate)", "-"),
     ],
     "rms_norm": [
         (" + 1e-5", "", "lacks eps"),

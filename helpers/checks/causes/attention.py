@@ -320,3 +320,26 @@ def multi_head_attention(x, params, n_heads, mask=None):
         out, _ = right.multi_head_attention(x, bare, n_heads, mask)
         yield "lacks the bias of qkv", out
     yield "has x added: that comes in lesson 03", finish(q, k, v) + x
+
+
+def window_mask(T, w):
+    rows, columns = np.indices((T, T))
+    past, near = columns <= rows, rows - columns < w
+    yield "is not causal: row i sees nothing behind column i", near
+    yield "is causal alone: row i begins at column i - w + 1", past
+    yield (
+        "shows w + 1 positions: row i begins at column i - w + 1",
+        past & (rows - columns < w + 1),
+    )
+    yield (
+        "shows w - 1 positions: the window holds the position itself",
+        past & (rows - columns < w - 1),
+    )
+    yield "has or where and is wanted", past | near
+    yield "shows what has to go, and hides what stays", past & ~near
+    yield "is True where it must be False", ~(past & near)
+    yield (
+        "shows w positions on either side",
+        np.abs(rows - columns) < w,
+    )
+    yield "is turned round: columns lie in the past", (past & near).T

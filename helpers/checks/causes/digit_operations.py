@@ -843,3 +843,54 @@ def head_drops(questions, params, config):
     yield "is zero: the whole model answered each time", np.zeros_like(drops)
     over = [100 * whole[name] for name in right.OPERATIONS]
     yield "is a share of what the whole model had", 100 * drops / over
+
+
+def blind(questions):
+    parsed = [right.parse(question)[1] for question in questions]
+    answers = [int(right.answer(question)) for question in questions]
+    counts = np.array([n.count(a) for n, a in zip(parsed, answers)])
+    kinds = np.array([len(set(numbers)) for numbers in parsed])
+    yield (
+        "is 0: a number is never equal to its text",
+        [0.0] * len(questions),
+    )
+    yield "counts the right numbers: divide by three", counts.tolist()
+    yield (
+        "counts equal numbers once: each of the three may be picked",
+        (1 / kinds).tolist(),
+    )
+    yield "is a third everywhere: equal numbers add up", [1 / 3] * len(parsed)
+    yield "is the share of wrong numbers", (1 - counts / 3).tolist()
+    yield "is 1 where any number is right", [1.0] * len(parsed)
+    yield "is their mean: a share for each question", (counts / 3).mean()
+
+
+def rollout(weights):
+    ones = np.eye(weights.shape[1])
+
+    def mix(layers=weights, kept=0.5, after=True):
+        mixed = ones
+        for layer in layers:
+            step = (1 - kept) * layer + kept * ones
+            mixed = step @ mixed if after else mixed @ step
+        return mixed
+
+    yield (
+        "has the layers in the wrong order: a later one stands at the left",
+        mix(after=False),
+    )
+    yield "lacks the identity: half stays where it is", mix(kept=0.0)
+    doubled = mix() * 2 ** len(weights)
+    yield "lacks the factor 0.5 of each layer", doubled
+    yield "is the mean over the layers: multiply them", weights.mean(axis=0)
+    halves = 0.5 * (weights + ones)
+    yield "is the mean over the layers: multiply them", halves.mean(axis=0)
+    yield "is the sum over the layers: multiply them", halves.sum(axis=0)
+    yield "is the sum over the layers: multiply them", weights.sum(axis=0)
+    yield "has * where @ is wanted", np.prod(halves, axis=0)
+    yield "has * where @ is wanted", ones * np.prod(halves, axis=0)
+    yield "has the last layer alone", halves[-1]
+    yield "has the first layer alone", halves[0]
+    yield "lacks the first layer", mix(weights[1:])
+    yield "lacks the last layer", mix(weights[:-1])
+    yield "is the transpose: rows are what mixes", mix().T

@@ -265,3 +265,31 @@ def scaled_embedding_backward(dout, ids, weight):
     lost = np.zeros_like(plain)
     lost[ids] += dout * C**0.5
     yield f"has one gradient alone where an id repeats: {ROWS}", lost
+
+
+def moving_matrix(k, C):
+    def turn(k=k, way=1, power=lambda i: -i / C, parts="cs"):
+        move = np.zeros((C, C))
+        for i in range(0, C, 2):
+            angle = k * 10000.0 ** power(i)
+            c, s = np.cos(angle), way * np.sin(angle)
+            turns = {"cs": [[c, -s], [s, c]], "sc": [[s, c], [c, -s]]}
+            move[i : i + 2, i : i + 2] = turns[parts]
+        return move
+
+    yield "turns backwards: it is the transpose", turn(way=-1)
+    yield "turns by 1, not by k", turn(k=1)
+    yield (
+        "has frequencies 10000^(i / C): the exponent is negative",
+        turn(power=lambda i: i / C),
+    )
+    yield (
+        "has i / 2 in the exponent: the i of column i is wanted",
+        turn(power=lambda i: -i / 2 / C),
+    )
+    yield (
+        "has 2 i in the exponent: the i of column i is wanted",
+        turn(power=lambda i: -2 * i / C),
+    )
+    yield "turns all pairs at one frequency", turn(power=lambda i: 0)
+    yield "has sine and cosine exchanged", turn(parts="sc")

@@ -418,3 +418,20 @@ def rms_norm_backward(dout, x, weight, bias, eps=1e-5):
         {"dweight": (dout * x).sum(axis=axes)},
     )
     yield "lacks x: it is that of the bias", {"dweight": dout.sum(axis=axes)}
+
+
+def chance(n, m):
+    ways = math.comb(n + m, n)
+    yield "is the chance of higher alone: lower counts too", 1 / ways
+    yield "is the number of ways: divide by it", ways
+    yield "is ways / 2, the other way round", ways / 2
+    yield "chooses from m runs: there are n + m", 2 / math.comb(m, n)
+    yield (
+        "counts orders of the n runs as different: math.comb does not",
+        2 / math.perm(n + m, n),
+    )
+    yield (
+        "counts all orders as different: which runs lie on top is enough",
+        2 / math.factorial(n + m),
+    )
+    yield "tosses a coin for each run: count rankings", 2 * 0.5 ** (n + m)

@@ -1234,3 +1234,114 @@ def beam_search(prompt, params, config, n_beams=4, **settings):
     settings["n_beams"] = n_beams
     function, use = right.beam_search, cases._search
     yield from altered(function, BEAM_SEARCH, given, settings, use)
+
+
+def cache_bytes(config, n_tokens, n_bytes):
+    whole = 2 * config.n_layers * n_tokens * config.d_model * n_bytes
+    if n_bytes == 2:
+        yield (
+            "is half: there are keys and values, and 2 bytes to a number",
+            whole // 2,
+        )
+    else:
+        yield "is half: keys and values are two arrays", whole // 2
+        yield "counts numbers: each has n_bytes", whole // n_bytes
+        yield "is divided by n_bytes: multiply", whole / n_bytes**2
+    yield "is a quarter: two arrays, n_bytes a number", whole // 4
+    yield (
+        "counts heads of C numbers: a head is C / H wide",
+        whole * config.n_heads,
+    )
+    yield (
+        "counts one head: all heads together hold C",
+        whole // config.n_heads,
+    )
+    yield (
+        "has d_ff where d_model is wanted",
+        whole // config.d_model * config.d_ff,
+    )
+    yield (
+        "counts max_seq_len places: n_tokens are kept",
+        whole // n_tokens * config.max_seq_len,
+    )
+    yield "counts one layer: n_layers is missing", whole // config.n_layers
+    yield "counts one token: n_tokens is missing", whole // n_tokens
+    yield (
+        "counts q, k and v: q is not kept",
+        whole // 2 * 3,
+    )
+
+
+def surprises(logits, ids):
+    logs = logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
+    at = np.arange(len(ids) - 1)
+    yield "lacks the minus", logs[at, ids[1:]]
+    yield "lacks log_softmax: logits are only scores", -logits[at, ids[1:]]
+    yield (
+        "lacks log_softmax and the minus: logits are only scores",
+        logits[at, ids[1:]],
+    )
+    yield (
+        "asks row t for token t, which it has read: t + 1 is next",
+        -logs[at, ids[:-1]],
+    )
+    yield (
+        "asks row t for token t, which it has read: t + 1 is next",
+        -logs[at + 1, ids[1:]],
+    )
+    yield "asks row t + 1 for token t", -logs[at + 1, ids[:-1]]
+    yield (
+        "has every id from every row: index with rows and ids together",
+        -logs[:-1, ids[1:]],
+    )
+    yield "has p: -log p is wanted", np.exp(logs[at, ids[1:]])
+    yield "is 1 - log p", 1 - logs[at, ids[1:]]
+    yield "is in bits: np.log gives nats", -logs[at, ids[1:]] / np.log(2)
+    yield "is their mean: one number for each token", -logs[at, ids[1:]].mean()
+    yield "is their sum: one number for each token", -logs[at, ids[1:]].sum()
+    over_time = logits - np.log(np.exp(logits).sum(axis=0, keepdims=True))
+    yield (
+        "has a softmax over the positions: each row sums to 1",
+        -over_time[at, ids[1:]],
+    )
+    every = np.arange(len(ids))
+    yield "keeps the row after the last token", -logs[every, np.roll(ids, -1)]
+
+
+def keep_typical(probs, mass):
+    surprise = -np.log(np.maximum(probs, 1e-12))
+    entropy = (probs * surprise).sum()
+
+    def keep(distance, before=0.0):
+        order = np.argsort(distance, kind="stable")
+        ahead = np.cumsum(probs[order]) - (1 - before) * probs[order]
+        kept = np.zeros(len(probs), dtype=bool)
+        kept[order] = ahead < mass
+        return kept
+
+    typical = np.abs(surprise - entropy)
+    yield (
+        "goes by surprise alone, as top-p does: its distance to the entropy "
+        "is wanted, and the absolute one",
+        keep(surprise),
+    )
+    yield "has the distance turned round", keep(entropy - surprise)
+    yield "keeps the least typical first", keep(-typical)
+    yield "loses the token that crosses the mass", keep(typical, before=1.0)
+    yield "is True where it must be False", ~keep(typical)
+    yield (
+        "is in the order of the distances: put each back in its place",
+        (keep(typical)[np.argsort(typical, kind="stable")]),
+    )
+    with np.errstate(all="ignore"):
+        spoilt = -np.log(probs)
+        odd = np.abs(spoilt - (probs * spoilt).sum())
+        yield (
+            "comes from NaN, 0 times the logarithm of 0: raise the "
+            "probabilities to 1e-12",
+            keep(odd),
+        )
+    yield (
+        "goes by the distance to the mean surprise: weigh it by probs",
+        keep(np.abs(surprise - surprise.mean())),
+    )

@@ -507,3 +507,105 @@ def loss_and_grads(ids, targets, params, config, rng=None):
             "lacks the dropout: hand rng to language_model",
             (answer(dlogits, still, loss)),
         )
+
+
+def count_by_formula(config):
+    V, C, F = config.vocab_size, config.d_model, config.d_ff
+    L, T = config.n_layers, config.max_seq_len
+    maps = 4 * C * C + 4 * C + 2 * C * F + F + C
+    whole = (V + T) * C + L * (maps + 4 * C) + 2 * C
+    lost = {
+        "lacks the table of tokens": V * C,
+        "lacks the table of positions": T * C,
+        "lacks the two tables": (V + T) * C,
+        "lacks the norm behind the last block": 2 * C,
+        "lacks 4 C a block: the two norms, or the biases of attention": (
+            L * 4 * C
+        ),
+        "counts one norm in a block: there are two": L * 2 * C,
+        "counts C for a norm: it has a weight and a bias": (2 * L + 1) * C,
+        "lacks the bias of q, k and v": L * 3 * C,
+        "lacks the biases of the feed-forward layer": L * (F + C),
+        "lacks the biases of the linear maps": L * (5 * C + F),
+        "lacks the map behind the heads": L * (C * C + C),
+        "counts one of the two maps of the feed-forward layer": L * F * C,
+        "counts one block: n_layers is missing": (L - 1) * (maps + 4 * C),
+    }
+    for clause, number in lost.items():
+        yield clause, whole - number
+    yield "counts a head: a tied one has no table of its own", whole + V * C
+
+
+def rows_with_gradient(ids, p, params, config):
+    def rows(where):
+        return np.unique(where).tolist()
+
+    yield "lacks what stands at p: its own loss needs it", rows(ids[:, :p])
+    yield (
+        "has every token of ids: the targets at other places must be -100",
+        rows(ids),
+    )
+    yield (
+        "has the tokens at p alone: they see what stands before them",
+        rows(ids[:, p]),
+    )
+    yield "has the tokens of one sequence alone", rows(ids[0, : p + 1])
+    yield (
+        "has all rows: use the params and config that are given",
+        [*range(config.vocab_size)],
+    )
+    yield (
+        "counts columns: look for the largest of each row",
+        [*range(config.d_model)],
+    )
+
+
+def smooth(logits, targets, epsilon):
+    keep, V = targets != -100, logits.shape[-1]
+    onehot = np.eye(V)[np.where(keep, targets, 0)]
+    logs = right.log_softmax(logits)
+
+    def loss(goal):
+        return -(goal * logs).sum(axis=-1)[keep].mean()
+
+    goal = (1 - epsilon) * onehot + epsilon / V
+    yield (
+        "is divided by all positions: those without a target do not count",
+        loss(goal) * keep.mean(),
+    )
+    yield (
+        "has a loss for positions without a target: they do not count",
+        -(goal * logs).sum(axis=-1).mean(),
+    )
+    yield (
+        "lacks 1 - epsilon, the share of the target",
+        loss(onehot + epsilon / V),
+    )
+    yield (
+        "lacks the share of the others, epsilon / V",
+        loss((1 - epsilon) * onehot),
+    )
+    yield (
+        "gives each token epsilon: they share it, epsilon / V",
+        loss((1 - epsilon) * onehot + epsilon),
+    )
+    yield (
+        "gives the target no part of epsilon: all V tokens share it",
+        loss((1 - epsilon) * onehot + (1 - onehot) * epsilon / V),
+    )
+    yield "is the cross-entropy: epsilon does nothing", loss(onehot)
+
+
+def smooth_backward(dout, logits, targets, epsilon):
+    keep, V = targets != -100, logits.shape[-1]
+    onehot = np.eye(V)[np.where(keep, targets, 0)]
+    goal = (1 - epsilon) * onehot + epsilon / V
+    logs = right.log_softmax(logits)
+    scale = keep[:, None] * dout / keep.sum()
+    yield "has log p where p is wanted", (logs - goal) * scale
+    yield (
+        "is p - one-hot: the mixed targets are wanted",
+        scale * (np.exp(logs) - onehot),
+    )
+    yield "lacks p", -goal * scale
+    yield "lacks the mixed targets", np.exp(logs) * scale

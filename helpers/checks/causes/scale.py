@@ -496,3 +496,118 @@ def step_seconds(shared, alone, n_bytes, N, latency, bandwidth):
     yield "divides the ring by N", (shared + ring) / N + alone
     yield "divides everything by N", (shared + alone + ring) / N
     yield "lacks the shared work", alone + ring
+
+
+def utilisation(config, T, tokens_per_second, peak):
+    second = tokens_per_second / peak
+    window = right.step_flops(config, 1, T)
+    yield (
+        "counts T tokens as one: divide FLOPs by the tokens they are for",
+        window * second,
+    )
+    n_params = sum(right.parameter_counts(config).values())
+    yield (
+        "takes 6 N for a token, which leaves out attention",
+        6 * n_params * second,
+    )
+    yield (
+        "counts forward alone: backward takes twice as much again",
+        window / T * second / 3,
+    )
+    yield (
+        "counts backward alone: forward takes half as much again",
+        window / T * second * 2 / 3,
+    )
+    yield "lacks peak: a share is wanted", window / T * tokens_per_second
+    yield "is peak over what is done", 1 / (window / T * second)
+    yield "is in per cent: a share is wanted", 100 * window / T * second
+    yield (
+        "takes the FLOPs of a window of one token",
+        right.step_flops(config, 1, 1) * second,
+    )
+
+
+def bill(forward, backward):
+    # [bytes kept, FLOPs, whether the gradients are right] of feed_forward
+    kept, flops = 2400, 7200
+    yield "is that of feed_forward: its cache was kept", [kept, flops, 1]
+    yield (
+        "keeps what feed_forward keeps, though it is computed again",
+        [kept, flops + 2400, 1],
+    )
+    yield (
+        "has a forward pass too many: one, and one again",
+        [0, flops + 2 * 2400, 1],
+    )
+
+
+def doubling(vectors):
+    N = len(vectors)
+    ranks, steps = np.arange(N), range(N.bit_length() - 1)
+
+    def run(partner, held=vectors, meet=np.add):
+        rows = [held]
+        for s in steps:
+            rows.append(meet(rows[-1], rows[-1][partner(s)]))
+        return np.array(rows)
+
+    def fold(s):
+        return ranks ^ (1 << s)
+
+    whole = run(fold)
+    yield "lacks the start: k + 1 arrays, the first before any step", whole[1:]
+    yield "lacks the last step: there are k = log2 N", whole[:-1]
+    yield "is what the ranks hold in the end: return every step", whole[-1]
+    one = [vectors.copy()]
+    for s in steps:
+        held = one[-1].copy()
+        for rank in ranks:
+            held[rank] += held[rank ^ (1 << s)]
+        one.append(held)
+    yield (
+        "adds before all have sent: make the new array from the old one",
+        np.array(one),
+    )
+    yield "has the same partner in every step", run(lambda s: ranks ^ 1)
+    yield (
+        "has r ^ s for r ^ (1 << s)",
+        run(lambda s: ranks ^ s),
+    )
+    yield (
+        "begins with the farthest partner: step s is bit s",
+        run(lambda s: ranks ^ (N >> s + 1)),
+    )
+    yield (
+        "has r + 2^s for r ^ 2^s, a ring",
+        run(lambda s: (ranks + (1 << s)) % N),
+    )
+    yield (
+        "has r - 2^s for r ^ 2^s, a ring",
+        run(lambda s: (ranks - (1 << s)) % N),
+    )
+    yield (
+        "holds what arrives: add it to what a rank has",
+        run(fold, meet=lambda held, came: came),
+    )
+    yield (
+        "sends the first vectors in every step: send what is held now",
+        np.array([vectors, *_sums_of_first(vectors, fold, steps)]),
+    )
+    yield "has the ranks along axis 0: steps come first", whole.swapaxes(0, 1)
+    total = np.broadcast_to(vectors.sum(axis=0), vectors.shape)
+    yield (
+        "has one array k + 1 times: make a new one in each step",
+        np.array([whole[-1], *[whole[-1] for _ in steps]]),
+    )
+    yield (
+        "has the sum of all at once: a step adds one partner's",
+        np.array([vectors, *[total for _ in steps]]),
+    )
+
+
+def _sums_of_first(vectors, fold, steps):
+    """Yield what is held where each rank sends only its own vector."""
+    held = vectors
+    for s in steps:
+        held = held + vectors[fold(s)]
+        yield held

@@ -1,5 +1,7 @@
 """The usual mistakes in the functions of lesson 05."""
 
+import numpy as np
+
 from helpers import tinystories as right
 from helpers.checks.cases import tinystories as cases
 from helpers.checks.causes.altered import altered
@@ -718,3 +720,116 @@ SAMPLE_BATCH = (
 def sample_batch(*arguments):
     use, function = cases._sample, right.sample_batch
     yield from altered(function, SAMPLE_BATCH, arguments, use=use)
+
+
+def bytes_per_token(texts, encode):
+    sizes = [len(text.encode("utf-8")) for text in texts]
+    tokens = [len(encode(text)) for text in texts]
+    ratio = sum(sizes) / sum(tokens)
+    letters = sum(map(len, texts)) / sum(tokens)
+    if letters == sum(sizes) // sum(tokens):
+        yield (
+            "counts letters where bytes are wanted, or comes from // where "
+            "/ is wanted",
+            letters,
+        )
+    else:
+        yield "counts letters, not bytes", letters
+        yield "comes from //: / keeps the fraction", ratio // 1
+    yield "is tokens a byte, the other way round", 1 / ratio
+    ratios = np.divide(sizes, tokens)
+    yield (
+        "is the mean of the ratios of the texts: divide the sums",
+        ratios.mean(),
+    )
+    yield "is the sum of the ratios: divide the sums", ratios.sum()
+    yield "is that of the first text alone", ratios[0]
+    yield "is that of the last text alone", ratios[-1]
+    yield "counts bytes, and no tokens", sum(sizes)
+    yield "is bytes a text: divide by the tokens", sum(sizes) / len(texts)
+
+
+def story_mask(ids, end):
+    begins = ids == end
+    story, causal = np.cumsum(begins), np.tri(len(ids), dtype=bool)
+
+    def same(story):
+        return story[:, None] == story
+
+    yield "is not causal: row t sees columns 0..t", same(story)
+    yield "is causal alone: no story ends", causal
+    yield (
+        "gives a separator to the story that it ends",
+        causal & same(story - begins),
+    )
+    yield (
+        "is turned round: row t sees columns 0..t of its story",
+        causal.T & same(story),
+    )
+    yield (
+        "hides each position from itself",
+        np.tri(len(ids), k=-1, dtype=bool) & same(story),
+    )
+    yield (
+        "hides the separators",
+        causal & same(story) & ~begins,
+    )
+    yield "is True where it must be False", ~(causal & same(story))
+    yield "has or where and is wanted", causal | same(story)
+
+
+def bigram_loss(train, valid, V):
+    def loss(counts, axis=1, pairs=None, base=1.0):
+        probs = counts / counts.sum(axis=axis, keepdims=True)
+        pairs = (valid[:-1], valid[1:]) if pairs is None else pairs
+        return -np.log(probs[pairs]) / base
+
+    def count(added=0.1):
+        counts = np.full((V, V), added)
+        np.add.at(counts, (train[:-1], train[1:]), 1)
+        return counts
+
+    once = np.full((V, V), 0.1)
+    once[train[:-1], train[1:]] += 1
+    yield (
+        "counts a pair once: counts[a, b] += 1 does, np.add.at counts all",
+        loss(once).mean(),
+    )
+    yield (
+        "has columns that sum to 1: each row must",
+        loss(count(), axis=0).mean(),
+    )
+    yield (
+        "has the token after in the rows: the token before belongs there",
+        loss(count().T).mean(),
+    )
+    back = valid[1:], valid[:-1]
+    yield (
+        "has the pairs of valid turned round",
+        loss(count(), pairs=back).mean(),
+    )
+    yield "adds 1 to each count: add 0.1", loss(count(1.0)).mean()
+    yield "adds nothing to the counts: add 0.1", loss(count(0.0)).mean()
+    yield "lacks the minus", -loss(count()).mean()
+    yield (
+        "is the sum over the targets: their mean is wanted",
+        loss(count()).sum(),
+    )
+    yield (
+        "is divided by the ids of valid: the first is no target",
+        loss(count()).sum() / len(valid),
+    )
+    yield "is in bits: np.log gives nats", loss(count(), base=np.log(2)).mean()
+    yield (
+        "is the perplexity: its logarithm is wanted",
+        np.exp(loss(count()).mean()),
+    )
+    here = train[:-1], train[1:]
+    yield "scores train, not valid", loss(count(), pairs=here).mean()
+    yield (
+        "has all counts sum to 1: each row must",
+        loss(count(), axis=None).mean(),
+    )
+    probs = count() / count().sum(axis=1, keepdims=True)
+    mean = probs[valid[:-1], valid[1:]].mean()
+    yield "is the logarithm of a mean: take the mean last", -np.log(mean)

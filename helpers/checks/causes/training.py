@@ -870,3 +870,113 @@ def save_checkpoint(times=1):
 
 def load_checkpoint(more=0):
     yield from restored(more)
+
+
+def hold_rate(steps, peak, warmup, cooldown, total):
+    def rate(rise=(steps + 1) / warmup, fall=(total - steps) / cooldown):
+        return peak * np.minimum(np.minimum(rise, fall), 1.0)
+
+    yield (
+        "begins at 0: the first stair is 1 / warmup",
+        rate(rise=steps / warmup),
+    )
+    yield (
+        "is at 0 one step too early: fall is (total - steps) / cooldown",
+        rate(fall=(total - steps - 1) / cooldown),
+    )
+    yield "falls one step too late", rate(fall=(total - steps + 1) / cooldown)
+    yield "lacks the factor peak", rate() / peak
+    yield "never falls", rate(fall=np.ones(len(steps)))
+    yield (
+        "does not rise: it starts at the peak",
+        rate(rise=np.ones(len(steps))),
+    )
+    yield (
+        "falls over all steps, not over cooldown",
+        rate(fall=(total - steps) / total),
+    )
+    yield (
+        "has warmup and cooldown exchanged",
+        rate((steps + 1) / cooldown, (total - steps) / warmup),
+    )
+    rise, fall = (steps + 1) / warmup, (total - steps) / cooldown
+    yield "goes above the peak", peak * np.minimum(rise, fall)
+    yield (
+        "multiplies rise and fall: take the lower",
+        (peak * np.minimum(rise * fall, 1.0)),
+    )
+    ramp = np.minimum(rise, 1.0) * np.minimum(fall, 1.0)
+    if not np.allclose(peak * ramp, rate()):
+        yield "multiplies rise and fall: take the lower", peak * ramp
+    yield (
+        "has the higher of rise and fall: take the lower",
+        (peak * np.minimum(np.maximum(rise, fall), 1.0)),
+    )
+
+
+def join_grads(grads, counts):
+    total = sum(count * grad for grad, count in zip(grads, counts))
+    yield "is a sum: divide by the number of targets", total
+    yield (
+        "is divided by the number of parts: that of the targets is wanted",
+        total / len(counts),
+    )
+    yield (
+        "lacks the counts: a mean times its count is a sum",
+        sum(grads) / sum(counts),
+    )
+    yield (
+        "is the plain mean: a part of few targets weighs too much",
+        sum(grads) / len(grads),
+    )
+    yield "is the plain sum of the gradients", sum(grads)
+    turned = sum(n * grad for grad, n in zip(grads, counts[::-1]))
+    yield "has the counts in another order", turned / sum(counts)
+    yield "is the gradient of the first part alone", grads[0]
+    yield "is the gradient of the last part alone", grads[-1]
+
+
+def averaged(points, beta):
+    def walk(points=points, move=1 - beta, mean=0.0):
+        for point in points:
+            mean = mean + move * (point - mean)
+        return mean
+
+    N = len(points)
+    start = 1 - beta**N
+    yield "is not corrected for its start: divide by 1 - beta**N", walk()
+    yield (
+        "is corrected for N - 1 points: there are N",
+        walk() / (1 - beta ** (N - 1)),
+    )
+    yield (
+        "is corrected for N + 1 points: there are N",
+        walk() / (1 - beta ** (N + 1)),
+    )
+    yield "is divided by 1 - beta: by 1 - beta**N", walk() / (1 - beta)
+    yield "is multiplied by the correction: divide", walk() * start
+    yield (
+        "moves by beta: 1 - beta of the way is wanted",
+        walk(move=beta) / start,
+    )
+    yield (
+        "moves by beta: 1 - beta of the way is wanted",
+        walk(move=beta) / (1 - (1 - beta) ** N),
+    )
+    yield "moves by beta, and is not corrected", walk(move=beta)
+    yield (
+        "goes through the points from the last to the first",
+        walk(points[::-1]) / start,
+    )
+    yield "lacks the last point", walk(points[:-1]) / start
+    yield (
+        "lacks the last point",
+        walk(points[:-1]) / (1 - beta ** (N - 1)),
+    )
+    yield "lacks the first point", walk(points[1:]) / start
+    yield (
+        "starts at the first point: start at zero, and correct",
+        walk(points[1:], mean=points[0]),
+    )
+    yield "is the plain mean: the newest weighs most", points.mean(axis=0)
+    yield "is the last point", points[-1]

@@ -1,17 +1,17 @@
 """The few plots the notebooks share. Support code, not built in a lesson."""
 
-import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator
 
-from helpers.runs.params import attention_weights as attention_weights
+from helpers.pictures.figures import DPI, new_figure, plain, show
 
 STYLES = ["-", "--", ":", "-."]
 
 
-def plain(text):
-    """Return text that Matplotlib shows as it is: $$ is no mathematics."""
-    return str(text).replace("$", r"\$")
+def against(names, xlabel, ylabel):
+    """Return the text alternative of curves."""
+    return f"{ylabel} against {xlabel}: {', '.join(map(str, names))}"
 
 
 def plot_attention(weights, labels=None, titles=None):
@@ -21,9 +21,8 @@ def plot_attention(weights, labels=None, titles=None):
     """
     H, T, S = weights.shape
     rows, columns = (list(map(plain, labels or range(n))) for n in (T, S))
-    figure, axes = plt.subplots(
-        1, H, figsize=(2.2 * H + 1, 2.6), squeeze=False, layout="constrained"
-    )
+    figure = Figure((2.2 * H + 1, 2.6), layout="constrained", dpi=DPI)
+    axes = figure.subplots(1, H, squeeze=False)
     for h, axis in enumerate(axes[0]):
         image = axis.imshow(weights[h], cmap="cividis", vmin=0, vmax=1)
         title = plain(titles[h]) if titles else f"head {h}"
@@ -33,41 +32,42 @@ def plot_attention(weights, labels=None, titles=None):
         axis.set_yticks(range(T), rows, fontsize=7)
     axes[0, 0].set_ylabel("position")
     figure.colorbar(image, ax=axes[0].tolist(), label="weight", shrink=0.8)
-    plt.show()
+    names = titles or [f"head {h}" for h in range(H)]
+    show(figure, f"Attention weights, {', '.join(map(str, names))}")
 
 
 def plot_lines(x, curves, xlabel, ylabel):
     """Draw {name: y} against x, told apart by colour and by line style."""
-    figure, axis = plt.subplots(figsize=(5.5, 3), layout="constrained")
+    figure, axis = new_figure(5.5, 3)
     for (name, y), style in zip(curves.items(), STYLES * len(curves)):
         axis.plot(x, y, style, label=plain(name))
     axis.set(xlabel=plain(xlabel), ylabel=plain(ylabel))
     axis.legend()
     axis.grid(alpha=0.3)
-    plt.show()
+    show(figure, against(curves, xlabel, ylabel))
 
 
 def plot_table(table, xlabel, ylabel, label):
     """Draw a matrix as a picture, zero in the middle of the colours."""
-    figure, axis = plt.subplots(figsize=(5.5, 3), layout="constrained")
+    figure, axis = new_figure(5.5, 3)
     size = np.abs(table).max()
     image = axis.imshow(
         table, aspect="auto", cmap="RdBu", vmin=-size, vmax=size
     )
     axis.set(xlabel=plain(xlabel), ylabel=plain(ylabel))
-    figure.colorbar(image, label=plain(label))
-    plt.show()
+    figure.colorbar(image, ax=axis, label=plain(label))
+    show(figure, f"{label}, {ylabel} by {xlabel}")
 
 
 def plot_bars(names, values, xlabel):
     """Draw one horizontal bar a name, the first at the top."""
     height = 0.28 * len(names) + 0.8
-    figure, axis = plt.subplots(figsize=(5.5, height), layout="constrained")
+    figure, axis = new_figure(5.5, height)
     axis.barh(range(len(names)), values, color="#31688e")
     axis.set_yticks(range(len(names)), list(map(plain, names)))
     axis.invert_yaxis()
     axis.set_xlabel(plain(xlabel))
-    plt.show()
+    show(figure, f"{xlabel}, a bar each: {', '.join(map(str, names))}")
 
 
 def plot_losses(log, floor=None):
@@ -75,7 +75,7 @@ def plot_losses(log, floor=None):
 
     floor: the entropy of the text, drawn as a line no loss can pass.
     """
-    figure, axis = plt.subplots(figsize=(5.5, 3.2), layout="constrained")
+    figure, axis = new_figure(5.5, 3.2)
     tokens = [row["tokens"] for row in log]
     for name, style in (("train", "-"), ("valid", "--")):
         losses = [row[f"{name}_loss"] for row in log]
@@ -86,7 +86,7 @@ def plot_losses(log, floor=None):
     axis.set_ylim(bottom=0)
     axis.legend()
     axis.grid(alpha=0.3)
-    plt.show()
+    show(figure, "Train and validation loss against tokens seen")
 
 
 def plot_log_log(curves, xlabel, ylabel):
@@ -94,7 +94,7 @@ def plot_log_log(curves, xlabel, ylabel):
 
     A curve of many points has none.
     """
-    figure, axis = plt.subplots(figsize=(5.5, 3.4), layout="constrained")
+    figure, axis = new_figure(5.5, 3.4)
     looks = zip(STYLES * len(curves), "os^vDPX*<>" * len(curves))
     for (name, (x, y)), (style, marker) in zip(curves.items(), looks):
         marker = marker if len(x) < 30 else ""
@@ -110,7 +110,7 @@ def plot_log_log(curves, xlabel, ylabel):
     axis.set(xlabel=plain(xlabel), ylabel=plain(ylabel))
     axis.legend(fontsize=8)
     axis.grid(alpha=0.3, which="both")
-    plt.show()
+    show(figure, against(curves, xlabel, ylabel))
 
 
 def plot_runs(curves, xlabel, ylabel):
@@ -119,7 +119,7 @@ def plot_runs(curves, xlabel, ylabel):
     The spread is the standard deviation. Numbers x are joined and spaced by
     their logarithm; words are neither.
     """
-    figure, axis = plt.subplots(figsize=(5.5, 3.2), layout="constrained")
+    figure, axis = new_figure(5.5, 3.2)
     words = isinstance(next(iter(next(iter(curves.values())))), str)
     looks = zip(STYLES * len(curves), "os^vDPX*<>" * len(curves))
     for (name, runs), (style, marker) in zip(curves.items(), looks):
@@ -134,8 +134,8 @@ def plot_runs(curves, xlabel, ylabel):
             dots = {"color": bars[0].get_color(), "s": 10, "alpha": 0.5}
             axis.scatter([x] * len(values), values, **dots)
     if words:
-        turned = {"rotation": 25, "ha": "right", "rotation_mode": "anchor"}
-        plt.setp(axis.get_xticklabels(), **turned)
+        for label in axis.get_xticklabels():
+            label.set(rotation=25, ha="right", rotation_mode="anchor")
     else:
         numbers = sorted({x for runs in curves.values() for x in runs})
         axis.set_xscale("log")
@@ -145,4 +145,4 @@ def plot_runs(curves, xlabel, ylabel):
     if len(curves) > 1:
         axis.legend(fontsize=8)
     axis.grid(alpha=0.3)
-    plt.show()
+    show(figure, against(curves, xlabel, ylabel))

@@ -1,0 +1,56 @@
+"""Show a figure with a text alternative: under a cell, or in a slider."""
+
+import base64
+import io
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+from IPython.display import display
+from matplotlib.figure import Figure
+
+DPI = 100
+_collected = ContextVar("collected", default=None)
+
+
+def plain(text):
+    """Return text that Matplotlib shows as it is: $$ is no mathematics."""
+    return str(text).replace("$", r"\$")
+
+
+def new_figure(width, height):
+    """Return a figure of this size in inches, and its axes."""
+    figure = Figure((width, height), layout="constrained", dpi=DPI)
+    return figure, figure.subplots()
+
+
+def as_png(figure):
+    """Return a figure as the bytes of a PNG file."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=DPI)
+    return file.getvalue()
+
+
+def show(figure, alt):
+    """Show a figure; alt says in words what is to be seen.
+
+    The words are the output's text, and what is read out in its place.
+    """
+    collected = _collected.get()
+    if collected is not None:
+        collected.append((figure, alt))
+        return
+    data = base64.b64encode(as_png(figure)).decode()
+    metadata = {"image/png": {"alt": alt}, "needs_background": "light"}
+    bundle = {"image/png": data, "text/plain": alt}
+    display(bundle, raw=True, metadata=metadata)
+
+
+@contextmanager
+def collect():
+    """Give a list of (figure, alt) in place of showing what is drawn."""
+    figures = []
+    token = _collected.set(figures)
+    try:
+        yield figures
+    finally:
+        _collected.reset(token)
