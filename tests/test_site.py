@@ -26,7 +26,7 @@ from test_browser import (
     TRIES,
     WINDOW,
     Panel,
-    browser,  # noqa: F401: a fixture
+    browser,  # noqa: F401
     menu,
     run_cell,
     shows,
@@ -240,14 +240,20 @@ def test_every_cell_runs(ran, name):
 
 
 def printed(cell):
-    """Return what a cell of a lesson printed."""
+    """Return what a cell of a lesson printed and returned, without spaces."""
     texts = [o.text for o in cell.outputs if o.get("name") == "stdout"]
-    return "".join(texts)
+    texts += [
+        o.data["text/plain"]
+        for o in cell.outputs
+        if o.output_type == "execute_result"
+    ]
+    return "".join("".join(texts).split())
 
 
 def says(line):
-    """Return what a cell printed in the browser's Python, as at home."""
-    return re.sub(r"torch [\d.]+ on file", "torch", line["stdout"])
+    """Return what a cell gave in the browser's Python, as it does at home."""
+    text = re.sub(r"torch [\d.]+ on file", "torch", line["stdout"])
+    return "".join(re.sub(r"Out\[\d+\]:", "", text).split())
 
 
 def open_notebook(page, address, path):
