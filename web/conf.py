@@ -17,8 +17,8 @@ IN_BROWSER = "notebooks/0", "notebooks/A1", "notebooks/panel"
 
 project = "A language model in NumPy"
 html_title = project
-copyright = "MIT license"
-html_show_sphinx = False
+html_show_copyright = html_show_sphinx = False
+html_use_index = False
 root_doc = "README"
 include_patterns = ["README.md", "CONTRIBUTING.md", "data/README.md"]
 include_patterns += ["notebooks/*.ipynb", "notebooks/*.md"]
@@ -41,6 +41,7 @@ html_theme_options = {
     "repository_branch": "main",
     "use_repository_button": True,
     "use_download_button": False,
+    "footer_content_items": "",
     "show_toc_level": 2,
     "launch_buttons": {
         "binderhub_url": "https://mybinder.org",
@@ -50,6 +51,10 @@ html_theme_options = {
     },
 }
 
+START = (
+    '<p><a href="lite/index.html">Run the lessons in this browser</a>, with '
+    "nothing to install, or read them here.</p>"
+)
 PAGES = """
 
 ```{toctree}
@@ -82,11 +87,11 @@ CONTRIBUTING
 
 
 def add_pages(app, name, source):
-    """Let the first page know the others."""
-    if name == root_doc:  # a badge is a picture from elsewhere
-        source[0] = (
-            re.sub(r"!\[(.*?)\]\(https:.*?\)", r"\1", source[0]) + PAGES
-        )
+    """Let the first page know the others; a badge is from elsewhere."""
+    if name == root_doc:
+        text = re.sub(r"!\[(.*?)\]\(https:.*?\)", r"\1", source[0])
+        title, _, rest = text.partition("\n\n")
+        source[0] = f"{title}\n\n{START}\n\n{rest}{PAGES}"
 
 
 def name_buttons(app, name, template, context, doctree):
