@@ -210,7 +210,9 @@ def gather(folder):
             lesson = nbformat.read(path, as_version=4)
             if path.name.startswith("06"):
                 take_fewer_steps(lesson)
-            nbformat.write(lesson, folder / "notebooks" / path.name)
+            # JupyterLite puts commas between the lines of an output
+            text = nbformat.writes(lesson, split_lines=False)
+            (folder / "notebooks" / path.name).write_text(text, "utf-8")
     write_exercises(lessons=folder / "notebooks", folder=folder / "exercises")
 
 
