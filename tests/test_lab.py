@@ -302,7 +302,7 @@ def test_the_set_up_says_how_to_install(path):
 def test_a_learner_needs_no_torch_and_no_datasets():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    assert set(extras) == {"lab", "check", "data", "mpi", "test"}
+    assert set(extras) == {"lab", "check", "data", "site", "mpi", "test"}
     needed = " ".join(project["dependencies"] + extras["lab"])
     assert not re.search("torch|datasets|pytest|nbval", needed)
     wanted = sum(extras.values(), project["dependencies"])
