@@ -92,10 +92,7 @@ train: $(lab_set)  ## train a model (PRESET=small NAME=... TRAIN_ARGS=...)
 	    $(if $(NAME),--name "$$NAME") $(TRAIN_ARGS)
 
 grammar: $(lab_set)  ## train tiny on the story grammar, close to its entropy
-	@$(venv) -m helpers train --preset tiny --name my-grammar \
-	    --stories grammar --vocab-size 1024 --seq-len 144 --lr 5e-3 \
-	    --windows stories --decay linear --final 0.02 --steps 4500 \
-	    --eval-every 1500 --valid-stories 100
+	@$(venv) -m helpers train --preset grammar $(TRAIN_ARGS)
 
 report: $(lab_set)  ## write a run's report (RUN=..., ON="FILE" measures it)
 	@$(call files,ON); \

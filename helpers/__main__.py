@@ -61,6 +61,21 @@ WHY_SETTINGS = (
     "A batch is 16 windows of 256 tokens, because most stories fit into one; "
     "lesson 06 shows 32 of 128, as many tokens, which take less time."
 )
+RECIPES = {  # what --preset NAME stands for, beside the sizes of PRESETS
+    "grammar": {
+        "preset": "tiny",
+        "source": "grammar",
+        "valid_stories": 100,
+        "vocab_size": 1024,
+        "seq_len": 144,
+        "lr": 5e-3,
+        "windows": "stories",
+        "decay": "linear",
+        "final": 0.02,
+        "steps": 4500,
+        "eval_every": 1500,
+    },
+}
 SIZES = ["vocab_size", "d_model", "n_heads", "n_layers", "d_ff", "dropout"]
 NO_NETWORK = (
     "The Hugging Face hub cannot be reached, so no TinyStories: connect and "
@@ -240,6 +255,7 @@ def given(args, names):
 def begin(args, folder):
     """Return a new run, a tokenizer, and stories to train and measure on."""
     check_free(folder, args.force)
+    args = with_recipe(args)
     config, settings = PRESETS[args.preset], SETTINGS
     if args.like:
         about, _ = load_run(args.folder / "runs" / args.like)
@@ -259,6 +275,13 @@ def begin(args, folder):
     run.notes["stories"] = found
     say_warmup(settings)
     return run, tokenizer, stories, valid
+
+
+def with_recipe(args):
+    """Return options as given, else as the recipe has it, if it is one."""
+    recipe = RECIPES.get(args.preset, {})
+    said = given(args, vars(args).keys() - {"preset"})
+    return argparse.Namespace(**vars(args) | recipe | said)
 
 
 def check_free(folder, force):
@@ -511,7 +534,12 @@ def add_data_options(add):
 
 def add_train_options(add):
     """Ask for the model, the stories, and every field of TrainSettings."""
-    add("--preset", choices=PRESETS, default="tiny")
+    add(
+        "--preset",
+        choices=[*PRESETS, *RECIPES],
+        default="tiny",
+        help="grammar: tiny on the story grammar, close to its entropy",
+    )
     add("--like", metavar="RUN", help="model and settings of another run")
     add("--name", help="name of the run (default: my-PRESET)")
     add(

@@ -289,5 +289,11 @@ def accuracy(logits, targets, ignore_index=-100):
 
 
 def perplexity(loss):
-    """Return exp(loss): as unsure as a fair choice among that many tokens."""
-    return math.exp(loss)
+    """Return exp(loss): as unsure as a fair choice among that many tokens.
+
+    Beyond what a float can hold it is inf.
+    """
+    try:
+        return math.exp(loss)
+    except OverflowError:
+        return math.inf

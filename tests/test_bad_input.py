@@ -826,11 +826,11 @@ STORY_FILES = {
     ),
     "a story file ten times as large as the memory": (
         lambda f: with_8_gb(load_stories, large_file(f, 80)),
-        ["file needs 240 GB", "has 8"],
+        ["file needs 400 GB", "has 8"],
     ),
     "one larger than what is free of it": (
         lambda f: with_1_gb_free(load_stories, large_file(f, 1)),
-        ["file needs 3 GB", "1 are free", "close other programs"],
+        ["file needs 5 GB", "1 are free", "close other programs"],
     ),
     "a device for a story file": (
         lambda _: load_stories(os.devnull),

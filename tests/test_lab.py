@@ -6,12 +6,21 @@ import shutil
 import sys
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import pytest
 
 from helpers import __main__ as cli
-from helpers.checks import exercises, torch_answers
+from helpers import attention
+from helpers.checks import (
+    check,
+    exercises,
+    stops,
+    torch_answers,
+    try_value,
+    verdicts,
+)
 from helpers.checks.exercises import find, keep_result, write_exercises
 from helpers.lab import copies, home, jobs, start
 from helpers.lab.server import SETTINGS
@@ -177,6 +186,44 @@ def test_the_page_says_what_checks_compare_with(places, monkeypatch):
         page = start.write_start(**places).read_text("utf-8")
         assert re.search(said, page)
     assert torch_answers.filed_versions()
+
+
+# in a notebook
+
+
+def test_a_verdict_has_its_mark_in_a_notebook_alone(monkeypatch, capsys):
+    assert verdicts.with_mark("right", True) == ["right"]
+    monkeypatch.setattr(verdicts, "notebook", lambda: True)
+    tick, cross = "\x1b[32m✓\x1b[0m ", "\x1b[31m✗\x1b[0m "
+    check(attention.softmax)
+    assert capsys.readouterr().out.startswith(f"{tick}softmax: right in")
+    try_value(len, 2, "abc")
+    assert capsys.readouterr().out.startswith(f"{cross}wrong: result")
+    first, second = verdicts.with_mark("word " * 20, False)
+    assert len(first) - len("\x1b[31m\x1b[0m") <= 79
+    assert second.startswith("    word")
+    mistake = verdicts.Mistake("wrong", "dx", "is wrong")
+    assert mistake._render_traceback_() == [f"{cross}dx is wrong"]
+
+
+def test_what_failed_is_shown_until_it_runs(monkeypatch):
+    shown = []
+    watcher = stops.Watcher("01_causal_mask")
+    monkeypatch.setattr(watcher, "show", shown.append)
+
+    def ran(cell, error=None):
+        info = SimpleNamespace(cell_id=cell)
+        watcher.look(SimpleNamespace(info=info, error_in_exec=error))
+
+    ran("a")
+    ran("b", ValueError("1 < 2\nmore"))
+    assert shown == [
+        'Stopped at <a href="01_causal_mask.ipynb#cell-id=b">this cell</a>: '
+        "1 &lt; 2"
+    ]
+    ran("a")
+    ran("b")
+    assert shown[1:] == [""]
 
 
 # jobs

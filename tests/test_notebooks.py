@@ -283,13 +283,21 @@ def test_lessons_need_neither_torch_nor_datasets_nor_widgets():
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 
+def test_set_up_needs_neither_torch_nor_datasets():
+    """Which take seconds to load, if they are there."""
+    code = "import sys; sys.modules.update(torch=None, datasets=None)\n"
+    for name in LESSONS:
+        code += f"exec({code_of(name)[0]!r}, {{}})\n"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
 # lesson 06
 
 
 def test_training_is_seen_plain():
     """A short lesson, a loop of few lines, and the model's own words."""
     code = [c for c in read("06_training").cells if c.cell_type == "code"]
-    assert sum(len(cell.source.splitlines()) for cell in code) <= 430
+    assert sum(len(cell.source.splitlines()) for cell in code) <= 420
     (cell,) = [c for c in code if "in train_steps(run, draw, " in c.source]
     loop = cell.source[cell.source.index("for loss") :]
     assert len(loop.splitlines()) <= 12

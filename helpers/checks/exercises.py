@@ -284,8 +284,8 @@ def progress(names=(), lessons=LESSONS, folder=EXERCISES):
 def show_progress(name, lessons=LESSONS, folder=EXERCISES):
     """Print the table of one copy: as this kernel has it, else as saved.
 
-    What this kernel has not run is shown as it was when it last ran. Below
-    the table stands where a cell fails from now on.
+    What this kernel has not run is shown as it was when it last ran. Above
+    the table stands from now on where a cell fails.
     """
     watch(name)
     result = load_results(folder).get(name, {})

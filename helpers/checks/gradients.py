@@ -40,11 +40,13 @@ from helpers.checks.verdicts import (
     relative_error,
     say,
     to_mistake,
+    with_mark,
     wrap,
 )
 from helpers.runs.params import map_arrays
 
 VERDICTS = []  # (function, verdict) of every check made since the import
+DIFFERENCES = "Compared with central differences."
 LATEST = {}  # {function: Finding}, the last one
 
 
@@ -99,7 +101,11 @@ def _without_torch(op, op_backward, arrays, settings):
     """Compare with central differences what torch has no answer to."""
 
     def judge(op, op_backward):
-        return check_numerically(op, op_backward, arrays, **settings)
+        try:
+            return check_numerically(op, op_backward, arrays, **settings)
+        except Mistake as mistake:
+            mistake.cause = mistake.cause or DIFFERENCES
+            raise
 
     with recorded(op, op_backward, "right"):
         return judge_alone((op, op_backward), judge)
@@ -130,7 +136,7 @@ def check_numerically(op, op_backward, arrays, samples=40, **settings):
         picked = got[name].reshape(-1)[chosen]
         problem = find_problem(name, picked, np.array(slopes), 1e-6, None)
         if problem:
-            raise Mistake(*problem, "Compared with central differences.")
+            raise Mistake(*problem)
         errors[name] = relative_error(picked, np.array(slopes))
     return Report(op.__name__, "central differences", {"": errors}, [1e-6])
 
@@ -205,7 +211,7 @@ class Report:
             f"{self.name} matches {self.reference} "
             f"({', '.join(kinds)}): {self.arrays()}"
         )
-        return "\n".join(wrap(line, "    "))
+        return "\n".join(with_mark(line, True))
 
 
 @contextlib.contextmanager
@@ -324,14 +330,13 @@ def code_of(function):
 def _print_outcome(check):
     """Print what check returns, or in one sentence what it raises."""
     try:
-        line = check()
+        say(check(), right=True)
     except Mistake as mistake:
-        line = mistake.line
+        say(mistake.line, right=False)
     except NotImplementedError as error:
-        line = say_not_yet(error)
+        say(say_not_yet(error))
     except Exception as error:  # a learner's code may raise anything
-        line = to_mistake(error, "").line
-    say(line)
+        say(to_mistake(error, "").line, right=False)
 
 
 def say_not_yet(error):

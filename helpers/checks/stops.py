@@ -5,9 +5,9 @@ failed may be far below.
 """
 
 import html
-import sys
 
 from helpers.checks.cells import one_line
+from helpers.checks.verdicts import notebook
 
 PLACE = "where-it-stopped"  # of the display in the first cell
 LINK = 'Stopped at <a href="{name}.ipynb#cell-id={cell}">this cell</a>: {said}'
@@ -18,9 +18,8 @@ def watch(name):
 
     Calls from outside a notebook do nothing.
     """
-    get_ipython = getattr(sys.modules.get("IPython"), "get_ipython", None)
-    shell = get_ipython and get_ipython()
-    if not hasattr(shell, "kernel"):
+    shell = notebook()
+    if not shell:
         return
     watcher = Watcher(name)
     for other in list(shell.events.callbacks["post_run_cell"]):

@@ -4,9 +4,12 @@ Every picture goes through `show`, with a text alternative.
 """
 
 from helpers.pictures.arrays import named, show_arrays
+from helpers.pictures.memory import show_memory
+from helpers.pictures.merges import show_cuts
 from helpers.pictures.plots import (
     plot_attention,
     plot_bars,
+    plot_histogram,
     plot_lines,
     plot_log_log,
     plot_losses,
@@ -21,6 +24,7 @@ from helpers.pictures.sentence import (
     WORDS,
 )
 from helpers.pictures.sliders import slide
+from helpers.pictures.valley import show_arrows, show_valley, walk
 
 __all__ = [
     "EMBEDDING",
@@ -31,11 +35,17 @@ __all__ = [
     "named",
     "plot_attention",
     "plot_bars",
+    "plot_histogram",
     "plot_lines",
     "plot_log_log",
     "plot_losses",
     "plot_runs",
     "plot_table",
     "show_arrays",
+    "show_arrows",
+    "show_cuts",
+    "show_memory",
+    "show_valley",
     "slide",
+    "walk",
 ]

@@ -155,6 +155,7 @@ def split_stories(stories, valid_fraction=0.1, seed=0):
 
 def tokenize_stories(stories, tokenizer, path=None):
     check_uint16(tokenizer.vocab_size)
+    check_texts(stories)
 
 
 def sample_batch(tokens, B, T, rng, starts=None):
