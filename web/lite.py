@@ -59,10 +59,10 @@ ROW = (
     '</a><td><a href="lab/index.html?path=exercises/{name}">write</a>'
 )
 FEWER = """\
-**In the browser** a step takes a hundred times as long, so this copy makes a
-fifth of the steps or less, and takes some minutes all the same. Its losses
-stay higher, and the model does not learn its ten pieces by heart: where the
-text speaks of results, it speaks of the whole lesson."""
+**In the browser** a step takes about a hundred times as long, so this copy
+makes a quarter of the steps or fewer, and takes some minutes all the same. Its
+losses stay higher, and the model does not learn its ten pieces by heart: where
+the text speaks of results, it speaks of the whole lesson."""
 
 
 # Python
