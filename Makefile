@@ -138,7 +138,7 @@ lite: $(site_set) web/node_modules  ## build the browser edition, site/lite
 	@$(venv) web/lite.py
 
 book: lite  ## build the site of the lessons around it, site
-	@$(venv) -m sphinx -q -c web -d web/build/doctrees . site
+	@$(venv) -m sphinx -q -E -c web -d web/build/doctrees . site
 	@echo "Built. To look at it: $(venv) -m http.server -d site"
 
 testsite: book $(test_set)  ## open every page of it, run the cells in it
