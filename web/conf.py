@@ -1,6 +1,6 @@
 """Configure Sphinx: the lessons with their outputs, as a site to read.
 
-python -m sphinx -c web . site
+python -m sphinx -q -E -c web -d web/build/doctrees . site
 """
 
 import re
@@ -106,7 +106,12 @@ def name_buttons(app, name, template, context, doctree):
 
 
 def add_files(app, error):
-    """Put in place what Sphinx does not: formulas, and the first page."""
+    """Put in place what Sphinx does not: formulas, and the first page.
+
+    Takes away the pictures that myst-nb has put beside the site as well.
+    """
+    beside = Path(app.outdir).parent / "jupyter_execute"
+    shutil.rmtree(beside, ignore_errors=True)
     if error is None:
         scripts = Path(app.outdir, "_static", "mathjax")
         for part in ("output/chtml/fonts", "input/tex/extensions"):
