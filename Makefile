@@ -11,11 +11,12 @@ no_news := {"disabledExtensions": \
     {"@jupyterlab/apputils-extension:announcements": true}}
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab panel run exercises progress test check data train \
-    grammar report experiments fuzz environments bench lint format clean
+.PHONY: help setup lab panel run exercises progress test check data gpt2 \
+    llama train grammar report experiments fuzz environments bench lint \
+    format clean
 
 help:  ## say this
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-13s%s\n", $$1, $$2}' \
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "make %-13s%s\n", $$1, $$2}' \
 	    Makefile
 
 setup: $(ready)  ## install into .venv (PYTHON=python3.12 to choose one)
@@ -72,6 +73,14 @@ check: lint  ## check style, hygiene, and one proof a function, in seconds
 files = set --; if test -e "$$$(1)"; then set -- "$$$(1)"; \
     elif test -n "$$$(1)"; then set -- $$$(1); fi
 
+gpt2: $(ready)  ## fetch GPT-2, 124 million parameters (FROM=folder)
+	@$(call files,FROM); \
+	    $(venv) -m helpers gpt2 $${1:+--from "$$@"} $(FETCH_ARGS)
+
+llama: $(ready)  ## fetch stories260K, a small Llama (FROM=folder)
+	@$(call files,FROM); \
+	    $(venv) -m helpers llama $${1:+--from "$$@"} $(FETCH_ARGS)
+
 data: $(ready)  ## fetch TinyStories, or take them FROM=file
 	@$(call files,FROM); \
 	    $(venv) -m helpers data $${1:+--from "$$@"} $(DATA_ARGS)
@@ -92,6 +101,7 @@ experiments: $(ready)  ## make what the tables of the appendices lack
 	@$(venv) -m helpers.experiments
 	@$(venv) -m helpers.runs.digit_tables
 	@$(venv) -m helpers.runs.scale_tables
+	@$(venv) -m helpers.runs.llama_tables
 
 fuzz: $(ready)  ## send odd input to every border, for long (FUZZ=100000)
 	@FUZZ=$(FUZZ) $(venv) -m pytest --durations=5 -n 2 --dist load \

@@ -1,6 +1,7 @@
 """The command line, for what takes minutes to hours.
 
-    python -m helpers data | train | generate | eval | report, each with --help
+    python -m helpers data | train | generate | eval | report | export
+                      | gpt2 | llama, each with --help
 
 Support code, not built in a lesson: every command calls the functions of the
 notebooks.
@@ -21,6 +22,8 @@ import numpy as np
 from helpers import DATA, SHIPPED
 from helpers.generation import beam_search, generate_batch, stream
 from helpers.language_model import PRESETS, count_params, perplexity
+from helpers.pretrained import fetch
+from helpers.pretrained import folders as pretrained
 from helpers.runs import distributed
 from helpers.runs.checkpoints import (
     CHECKPOINTS,
@@ -78,6 +81,11 @@ NO_NETWORK = (
     "The Hugging Face hub cannot be reached, so no TinyStories: connect and "
     "run `make data`, or take a file with `make data FROM=file`; the "
     "notebooks use the embedded grammar meanwhile."
+)
+
+NO_HUB = (
+    "The Hugging Face hub cannot be reached, so no weights: connect and run "
+    "`make {name}`, or take a folder with `make {name} FROM=folder`."
 )
 
 
@@ -448,6 +456,49 @@ def evaluate_command(args):
     )
 
 
+def export_command(args):
+    """Write a run as a Hugging Face folder that transformers loads."""
+    run, tokenizer = load_run(args.folder / "runs" / args.run)
+    with only_one(args.to, "`export` command", hint=""):
+        if args.to.exists() and any(args.to.iterdir()):
+            raise ValueError(f"{args.to} holds files; choose another --to")
+        with replaced(args.to) as new:
+            pretrained.export(run, tokenizer, new)
+    print(
+        f"{args.to}: {count_params(run.params):,} parameters, for "
+        "transformers' AutoModelForCausalLM and AutoTokenizer"
+    )
+
+
+def gpt2_command(args):
+    """Fetch GPT-2 with 124 million parameters to runs/gpt2."""
+    return fetch_command(args, "gpt2")
+
+
+def llama_command(args):
+    """Fetch stories260K, a small Llama of llama2.c, to runs/stories260K."""
+    return fetch_command(args, "stories260K")
+
+
+def fetch_command(args, name):
+    """Write somebody else's model to a folder in runs, and say what it is."""
+    folder = args.folder / "runs" / name
+    with only_one(folder, f"`{name}` command", hint=""):
+        if folder.exists() and not args.force:
+            raise ValueError(f"{folder} is there already; --force replaces it")
+        if not (args.source or download.hub_reachable()):
+            print(NO_HUB.format(name="gpt2" if name == "gpt2" else "llama"))
+            return 1
+        with replaced(folder) as new:
+            fetch.fetch(name, new, args.source)
+            run, tokenizer = load_run(new)
+    print(
+        f"{folder}: {count_params(run.params):,} parameters, "
+        f"{tokenizer.vocab_size:,} tokens; python -m helpers generate --run "
+        f"{name}"
+    )
+
+
 def report_command(args):
     """Measure what a run can do, and write REPORT.md beside it."""
     os.environ["MPLBACKEND"] = "Agg"  # no window for a figure
@@ -478,6 +529,9 @@ def build_parser():
         ("generate", generate_command, add_generate_options),
         ("eval", evaluate_command, add_eval_options),
         ("report", report_command, add_report_options),
+        ("export", export_command, add_export_options),
+        ("gpt2", gpt2_command, add_fetch_options),
+        ("llama", llama_command, add_fetch_options),
     ):
         text = command.__doc__
         why = WHY_SETTINGS if name == "train" else None
@@ -610,6 +664,24 @@ def add_report_options(add):
         type=os.path.expanduser,
         help="measure it on these stories first",
     )
+
+
+def add_export_options(add):
+    """Ask which run to write, and where to."""
+    add_run(add)
+    add("--to", required=True, metavar="FOLDER", type=folder_of)
+
+
+def add_fetch_options(add):
+    """Ask where the files come from."""
+    add(
+        "--from",
+        dest="source",
+        metavar="FOLDER",
+        type=folder_of,
+        help="take the files of a folder, not the hub's",
+    )
+    add("--force", action="store_true", help="replace what is there")
 
 
 def count(text):

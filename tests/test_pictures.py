@@ -1,22 +1,35 @@
 """Pictures: every array can be drawn, every slider moves, all have words."""
 
 import base64
+import io
+from dataclasses import replace
 
 import ipywidgets as widgets
 import numpy as np
 import pytest
 from matplotlib.text import Text
+from PIL import Image
 
+from helpers import pictures
+from helpers.language_model import PRESETS, init_params, language_model
 from helpers.pictures import (
     arrays,
     attention,
     embeddings,
     figures,
+    memory,
     named,
+    plot_histogram,
+    plot_lines,
     show_arrays,
+    show_arrows,
+    show_cuts,
+    show_memory,
+    show_valley,
     slide,
-    sliders,
+    valley,
 )
+from helpers.scale import distinct_bytes
 
 ODD = {
     "a vector": np.arange(5),
@@ -33,12 +46,18 @@ ODD = {
 
 
 def drawn(*parts):
-    with figures.collect() as found:
-        show_arrays(*parts, alt="in words")
-    [(figure, alt)] = found
+    texts, alt = texts_of(show_arrays, *parts, alt="in words")
     assert alt == "in words"
+    return texts
+
+
+def texts_of(draw, *arguments, **settings):
+    """Return the words of the one picture that is drawn, and its alt."""
+    with figures.collect() as found:
+        draw(*arguments, **settings)
+    [(figure, alt)] = found
     assert figures.as_png(figure).startswith(b"\x89PNG")
-    return [text.get_text() for text in figure.findobj(Text)]
+    return [text.get_text() for text in figure.findobj(Text)], alt
 
 
 @pytest.mark.parametrize("name", ODD)
@@ -78,11 +97,116 @@ def test_a_frame_is_where_the_index_says(monkeypatch):
     assert found == [((14.0, 21.0), 2.0, 2)]
 
 
+def figure_of(draw, *arguments, **settings):
+    """Return the one figure that is shown, and its words."""
+    with figures.collect() as found:
+        draw(*arguments, **settings)
+    [(figure, alt)] = found
+    assert alt and figures.as_png(figure).startswith(b"\x89PNG")
+    return figure
+
+
+def test_a_piece_is_as_wide_as_it_has_bytes():
+    rows = {"pieces": ["é", " a$", b"\xe7"], "bytes": list("abcdef")}
+    pairs = {(b"a", b" b"): 1, ("$", "x"): 3, ("y", "z"): 3}
+    figure = figure_of(show_cuts, rows, "in words", pairs)
+    cuts, bars = figure.axes
+    widths = [patch.get_width() for patch in cuts.patches]
+    assert widths == [2, 3, 1] + 6 * [1]
+    texts = [text.get_text() for text in cuts.texts]
+    assert texts[:5] == ["pieces", "é", r"␣a\$", "e7", "3"]
+    names = [label.get_text() for label in bars.get_yticklabels()]
+    assert names == [r"\$ x", "y z", "a ␣b"]
+    assert [bar.get_width() for bar in bars.patches] == [3, 3, 1]
+    colours = [bar.get_facecolor() for bar in bars.patches]
+    assert colours[0] != colours[1] == colours[2]
+
+
+def test_a_long_text_is_drawn_smaller():
+    figure = figure_of(show_cuts, {"long": ["a"] * 200}, "in words")
+    assert figure.get_figwidth() == 9
+
+
+def test_a_histogram_counts_and_marks():
+    figure = figure_of(plot_histogram, [3, 3, 5], "tokens", "stories", at=4)
+    [axis] = figure.axes
+    assert [bar.get_height() for bar in axis.patches] == [2, 0, 1]
+    assert axis.lines[0].get_xdata() == [4, 4]
+
+
+class Descent:
+    """Step against the gradient."""
+
+    def __init__(self, params, lr):
+        self.params, self.lr = params, lr
+
+    def step(self, grads):
+        self.params["w"] -= self.lr * grads["w"]
+
+
+def test_a_walk_down_the_valley():
+    """Each step multiplies the distances by 1 - lr and 1 - steep lr."""
+    path = valley.walk(Descent, steep=10, n_steps=3, lr=0.15)
+    factors = 0.85 ** np.arange(4), (-0.5) ** np.arange(4)
+    assert np.allclose(path, valley.START * np.transpose(factors))
+    assert valley.valley(np.array([2.0, 3.0]), steep=10) == 2 + 45
+    figure = figure_of(show_valley, {"down": path}, steep=10)
+    line = figure.axes[0].lines[0]
+    assert np.array_equal(line.get_xydata(), path)
+    last = valley.valley(path[-1], 10)
+    assert line.get_label() == f"down: {last:.3g}"
+
+
+def test_arrows_fit_into_the_picture():
+    arrows = {"a": (4.0, -3.0), "b": (-2.0, 0.5)}
+    figure = figure_of(show_arrows, arrows, radius=1, alt="in words")
+    [axis] = figure.axes
+    (left, right), (low, high) = axis.get_xlim(), axis.get_ylim()
+    assert left < -2 and right > 4 and low < -3 and high > 1
+    assert len(axis.collections) == 2
+
+
+def test_memory_is_that_of_a_step(capsys):
+    """The cache of a step is as large as the picture says."""
+    config = replace(PRESETS["tiny"], vocab_size=50, max_seq_len=6)
+    params = init_params(config, np.random.default_rng(0))
+    ids = np.zeros((3, 6), np.int64)
+    logits, cache = language_model(ids, params, config)
+    sizes = memory.memory_of(config, B=3, T=6)
+    kept = distinct_bytes(cache, (params, ids)) / 1e6
+    cached = sizes["attention weights"] + sizes["the rest of the cache"]
+    assert np.isclose(cached, kept)
+    assert sizes["logits"] == 3 * logits.nbytes / 1e6
+    figure = figure_of(show_memory, config, B=3, T=6)
+    assert len(figure.axes[0].patches) == 4
+    assert "18 tokens a step" in capsys.readouterr().out
+
+
+def test_a_picture_of_few_colours_looks_the_same():
+    """Quantising moves no colour by more than can be seen."""
+    figure, axis = figures.new_figure(3, 2)
+    axis.imshow(np.linspace(0, 1, 64)[None], cmap="cividis", aspect="auto")
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=figures.DPI)
+    whole, few = (
+        np.asarray(Image.open(f).convert("RGB")).astype(int)
+        for f in (file, io.BytesIO(figures.as_png(figure)))
+    )
+    assert abs(whole - few).max() < 32 and abs(whole - few).mean() < 2
+
+
+def test_a_place_is_marked_on_each_curve():
+    curves = {"up": [0, 10], "down": [3, 1]}
+    figure = figure_of(plot_lines, [0, 4], curves, "x", "y", at=1)
+    dots = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
+    assert [dot.get_ydata()[0] for dot in dots] == [2.5, 2.5]
+
+
 @pytest.fixture
 def bundles(monkeypatch):
     """Collect what sliders display."""
     found = []
-    monkeypatch.setattr(sliders, "display", lambda b, **_: found.append(b))
+    monkeypatch.setattr(figures, "display", lambda b, **_: found.append(b))
     return found
 
 
@@ -107,7 +231,7 @@ def test_a_slider_draws_again(bundles, boxes):
     ranges = {"temperature": (0.0, 5.0, 1.0), "heads": (1, 4)}
     slide(look, **ranges, causal=True, kind=["a", "b"])
     [(first, second, third, fourth, view)] = boxes
-    assert bundles[0]["text/plain"] == "x = 1.0\nat 1.0 <"
+    assert bundles[0]["text/plain"] == "A picture:\nx = 1.0\nat 1.0 <"
     assert base64.b64decode(bundles[0]["image/png"]).startswith(b"\x89PNG")
     assert 'alt="x = 1.0"' in view.value and "at 1.0 &lt;" in view.value
     first.value, second.value = 2.5, 3
@@ -136,15 +260,6 @@ def test_a_slider_says_what_went_wrong(boxes):
 
 
 # lesson 01
-
-
-def texts_of(draw, *arguments, **settings):
-    """Return the words of the one picture that is drawn, and its alt."""
-    with figures.collect() as found:
-        draw(*arguments, **settings)
-    [(figure, alt)] = found
-    assert figures.as_png(figure).startswith(b"\x89PNG")
-    return [text.get_text() for text in figure.findobj(Text)], alt
 
 
 def test_bars_have_arrows_as_long_as_the_gradient():
@@ -237,3 +352,56 @@ def test_positions_are_drawn_as_a_clock_and_as_likeness():
     for position, near in ((0, 1), (11, 10)):
         _, alt = texts_of(embeddings.alike, {"a": table}, position)
         assert alt.endswith(f"a, position {near}: 0.54")  # cos 1
+
+
+# lessons 03 and 04
+
+ROW = np.array([2.0, 4.0, 6.0, 8.0])
+NORMED = (ROW - 5) / np.sqrt(5)
+BENDS = {"square": (lambda x: (x * x, x), lambda dout, x: 2 * x * dout)}
+LEAF = {"weight": np.ones((5, 6)), "bias": np.ones(6)}
+TREE = {"table": {"weight": np.ones((9, 5))}, "part": [{"up": LEAF}] * 2}
+RUNS = np.arange(6.0).reshape(2, 3)
+DRAWINGS = {  # name: (its arguments, what is written in it or said of it)
+    "show_norm": ((ROW, NORMED), ["2.00", "row: mean 5.00, deviation 2.24"]),
+    "show_roads": ((ROW,), ["direct: 0.447", "through r: −0.201"]),
+    "show_projection": ((np.eye(4)[0], NORMED), ["what is left: 0.548"]),
+    "show_wirings": ((), ["pre-norm (GPT-2)", "the norm on the road"]),
+    "show_surprise": ((0.25,), ["loss (nats)"]),
+    "show_tree": ((TREE,), ["part, each of 2", "36", "(tied)"]),
+    "show_flow": ((3,), ["block 2", "to every row", "token table (V, C)"]),
+    "plot_slopes": ((BENDS, 3.0), ["square"]),
+    "plot_bands": (({"a": {"b": RUNS}}, "x", "y"), ["a", "b", "x", "y"]),
+}
+
+
+@pytest.mark.parametrize("name", DRAWINGS)
+def test_a_drawing_of_a_lesson(name):
+    arguments, written = DRAWINGS[name]
+    texts, alt = texts_of(getattr(pictures, name), *arguments)
+    assert len(alt) > 20 and set(written) <= set(texts)
+
+
+@pytest.mark.parametrize("c, d", [(0, 0), (1, 3)])
+def test_the_three_roads_add_up(c, d):
+    """To the derivative, which a small step finds as well."""
+    _, alt = texts_of(pictures.show_roads, ROW, c, d)
+    step = 1e-6 * np.eye(4)[c]
+    up, down = ((x - x.mean()) / x.std() for x in (ROW + step, ROW - step))
+    assert alt.endswith(f"together {(up - down)[d] / 2e-6:.3f}")
+
+
+def test_a_head_of_its_own_is_not_tied():
+    head = {"head": {"weight": np.ones((5, 9))}}
+    texts, alt = texts_of(pictures.show_tree, TREE | head)
+    assert "(tied)" not in texts and alt.endswith("head 45")
+
+
+def test_what_a_guess_costs_is_printed(capsys):
+    texts_of(pictures.show_surprise, 0.25)
+    assert capsys.readouterr().out == "1.386 nats, 2.000 bits, slope -4.00\n"
+
+
+def test_slopes_are_printed(capsys):
+    texts_of(pictures.plot_slopes, BENDS, 3.0)
+    assert capsys.readouterr().out == "square(3.00) = 9.000, slope 6.000\n"

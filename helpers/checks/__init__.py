@@ -35,6 +35,7 @@ __all__ = [
     "must_fail",
     "note",
     "relative_error",
+    "torch_ops",
     "try_backward",
     "try_value",
 ]

@@ -42,9 +42,18 @@ def show(figure, alt):
     if collected is not None:
         collected.append((figure, alt))
         return
-    data = base64.b64encode(as_png(figure)).decode()
+    display_picture(base64.b64encode(as_png(figure)).decode(), alt)
+
+
+def display_picture(png, alt, text="", **more):
+    """Display a PNG in base64, and more kinds of output beside it.
+
+    Its text begins with a line that gives nothing away: JupyterLab shows the
+    first line of an output that is folded.
+    """
+    words = f"A picture:\n{alt}\n{text}".strip()
+    bundle = {"image/png": png, "text/plain": words} | more
     metadata = {"image/png": {"alt": alt}, "needs_background": "light"}
-    bundle = {"image/png": data, "text/plain": alt}
     display(bundle, raw=True, metadata=metadata)
 
 
