@@ -1,10 +1,10 @@
-"""The command line, for what takes minutes to hours.
+"""The command line: all that the Makefile does, also where there is no make.
 
-    python -m helpers data | train | generate | eval | report | export
-                      | gpt2 | llama, each with --help
+    python -m helpers lab | exercises | progress | data | train | ...
 
-Support code, not built in a lesson: every command calls the functions of the
-notebooks.
+Support code, not built in a lesson. The commands for what takes minutes to
+hours are here and call the functions of the notebooks; each has --help. The
+others are in lab/jobs.py.
 """
 
 import argparse
@@ -21,7 +21,10 @@ import numpy as np
 
 from helpers import DATA, SHIPPED
 from helpers.generation import beam_search, generate_batch, stream
+from helpers.lab import jobs
+from helpers.lab.jobs import JOBS
 from helpers.language_model import PRESETS, count_params, perplexity
+from helpers.llama import LLAMA
 from helpers.pretrained import fetch
 from helpers.pretrained import folders as pretrained
 from helpers.runs import distributed
@@ -77,6 +80,7 @@ RECIPES = {  # what --preset NAME stands for, beside the sizes of PRESETS
     },
 }
 SIZES = ["vocab_size", "d_model", "n_heads", "n_layers", "d_ff", "dropout"]
+SIZES += ["n_kv_heads"]
 NO_NETWORK = (
     "The Hugging Face hub cannot be reached, so no TinyStories: connect and "
     "run `make data`, or take a file with `make data FROM=file`; the "
@@ -94,6 +98,9 @@ def main(argv=None):
 
     0 done, 1 no network, 2 an error said in one line, 130 interrupted.
     """
+    argv = sys.argv[1:] if argv is None else argv
+    if argv and argv[0] in JOBS:
+        return jobs.run(argv[0], argv[1:])
     with contextlib.suppress(AttributeError):  # what a notebook prints to
         sys.stdout.reconfigure(errors="replace")  # not every terminal has é
     stop_like_ctrl_c = signals_call(signal.default_int_handler)
@@ -116,6 +123,9 @@ def run_command(argv):
     except KeyboardInterrupt:
         print("\nstopped", file=sys.stderr)
         return 130
+    except ModuleNotFoundError as error:  # datasets
+        print("error:", jobs.say_missing(error, "data"), file=sys.stderr)
+        return 2
     except (ValueError, OSError, MemoryError) as error:
         print("error:", one_line(error), file=sys.stderr)
         return 2
@@ -260,7 +270,8 @@ def begin(args, folder):
         about, _ = load_run(args.folder / "runs" / args.like)
         config, settings = about.config, about.settings
     settings = replace(settings, **given(args, vars(SETTINGS)))
-    config = replace(config, **given(args, SIZES))
+    kind = LLAMA if args.llama else {}
+    config = replace(config, **given(args, SIZES), **kind)
     asked = given(args, ["source", "valid_stories"])
     stories, valid, found = find_stories(args.folder, **asked)
     ranks = train_bpe(END_OF_TEXT.join(stories), config.vocab_size)
@@ -304,7 +315,7 @@ def resume(args, folder):
     A longer run and one that has diverged need other steps, lr or max_norm;
     raises ValueError for any other setting in the command.
     """
-    changed = given(args, [*vars(SETTINGS), *SIZES, "like"])
+    changed = given(args, [*vars(SETTINGS), *SIZES, "like", "llama"])
     if others := sorted(set(changed) - {"steps", "lr", "max_norm"}):
         raise ValueError(
             "--resume goes on with the settings of the run and takes only "
@@ -523,6 +534,8 @@ def build_parser():
     """Return the parser of all commands."""
     parser = Parser("python -m helpers")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, job in JOBS.items():
+        commands.add_parser(name, help=job.__doc__)
     for name, command, add_options in (
         ("data", data_command, add_data_options),
         ("train", train_command, add_train_options),
@@ -584,6 +597,12 @@ def add_train_options(add):
         help="grammar: tiny on the story grammar, close to its entropy",
     )
     add("--like", metavar="RUN", help="model and settings of another run")
+    add(
+        "--llama",
+        action="store_const",
+        const=True,
+        help="with Llama's block in place of GPT-2's, see A4",
+    )
     add("--name", help="name of the run (default: my-PRESET)")
     add(
         "--stories",

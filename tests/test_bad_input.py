@@ -52,6 +52,7 @@ from helpers.generation import (
     penalise_repeats,
     stream,
 )
+from helpers.lab import copies, home
 from helpers.language_model import (
     ModelConfig,
     cross_entropy,
@@ -1422,6 +1423,14 @@ COMMANDS = {
     "`make exercises FRESH=99`": (
         lambda f: exercises.write_exercises(["99"], folder=f),
         ["'99'", "03"],
+    ),
+    "`make lessons FRESH=99`": (
+        lambda f: copies.write_copies(["99"], folder=f),
+        ["'99'", "03"],
+    ),
+    "`python -m helpers home workbook`": (
+        lambda f: home.write_home("workbook"),
+        ["'workbook'", "owner/name"],
     ),
 }
 DIGITS = {

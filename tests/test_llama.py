@@ -83,15 +83,19 @@ def test_greedy_text_is_the_published_one():
     reason="TinyStories are not beside the project",
 )
 def test_bits_per_byte_are_the_known_ones():
-    """0.974 on the stories that fit into 512 ids, both ends among them."""
+    """0.974 on stories that fit into 512 ids, both ends among them."""
     run, tokenizer = load_pretrained(STORIES)
     stories = load_stories(SHARED / "tinystories" / "valid.txt")
     lengths = map(len, tokenizer.encode_batch(stories))
     fit = [s for s, n in zip(stories, lengths) if n + 2 <= 512]
     assert (len(stories), len(fit)) == (691, 581)
     model = tokenizer, run.params, run.config
-    nats = bits_per_byte(fit, *model)
-    assert nats == pytest.approx(0.974, abs=0.0005)
+    bits = bits_per_byte(fit, *model)
+    assert bits == pytest.approx(0.974, abs=0.0005)
+    rest = [story for story in stories if story not in set(fit)]
+    held = [sum(len(s.encode()) for s in part) for part in (fit, rest)]
+    both = bits * held[0] + bits_per_byte(rest, *model) * held[1]
+    assert both / sum(held) == pytest.approx(1.014, abs=0.0005)
 
 
 @there
@@ -524,3 +528,34 @@ def test_export_takes_no_folder_that_holds_files(tmp_path, capsys):
     (tmp_path / "note").write_text("mine")
     assert cli.main(["export", "--to", str(tmp_path)]) == 2
     assert "holds files" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_llama_is_trained_saved_resumed_and_reported(tmp_path, capsys):
+    """By the commands that train a GPT-2, and through the panel's loader."""
+    at = ["--folder", str(tmp_path), "--name", "small"]
+    sizes = ["--d-model", "16", "--n-heads", "4", "--n-kv-heads", "2"]
+    sizes += ["--n-layers", "1", "--d-ff", "12", "--vocab-size", "300"]
+    brief = ["--batch-size", "2", "--seq-len", "16", "--valid-stories", "2"]
+    train = ["train", *at, "--stories", "grammar"]
+    assert cli.main([*train, "--llama", *sizes, *brief, "--steps", "3"]) == 0
+    assert cli.main([*train, "--resume", "--llama"]) == 2
+    assert "not llama" in capsys.readouterr().err
+    assert cli.main([*train, "--resume", "--steps", "5"]) == 0
+    run, _ = load_run(tmp_path / "runs" / "small")
+    assert run.step == 5 and run.config.n_kv_heads == 2
+    assert {key: getattr(run.config, key) for key in LLAMA} == LLAMA
+    text = tmp_path / "a.txt"
+    text.write_text(f"One day.\n{END_OF_TEXT}\nTwo.\n{END_OF_TEXT}\n")
+    report = ["report", *at[:2], "--run", "small", "--on", str(text)]
+    assert cli.main(report) == 0
+    page = (tmp_path / "runs" / "small" / "REPORT.md").read_text("utf-8")
+    assert "| positions | rope |" in page and "| n_kv_heads | 2 |" in page
+
+
+def test_a_run_from_before_these_fields_loads(tmp_path):
+    """The shipped one, whose config says nothing of n_kv_heads."""
+    run, _ = load_run(DATA / "runs" / SHIPPED)
+    about = json.loads((DATA / "runs" / SHIPPED / "config.json").read_text())
+    assert "n_kv_heads" not in about["config"]
+    assert run.config.n_kv_heads is None and run.config.attention == "full"

@@ -1,5 +1,6 @@
 """Prove a gradient, say what is wrong with one, compare with the shelf."""
 
+from helpers.checks import torch_ops
 from helpers.checks.blanks import check
 from helpers.checks.gradients import (
     VERDICTS,

@@ -309,6 +309,44 @@ def loss(ids, targets, params, config, rng=None):
     return cross_entropy(logits, targets)
 
 
+# lesson 06
+
+
+def SGD(params, grads, **settings):
+    """Take a step of torch.optim.SGD for each of grads; see take_steps."""
+    return take_steps(torch.optim.SGD, params, grads, settings)
+
+
+def Adam(params, grads, **settings):
+    """Take a step of torch.optim.Adam for each of grads; see take_steps."""
+    return take_steps(torch.optim.Adam, params, grads, settings)
+
+
+def AdamW(params, grads, **settings):
+    """Take a step of torch.optim.AdamW for each of grads; see take_steps."""
+    return take_steps(torch.optim.AdamW, params, grads, settings)
+
+
+def take_steps(kind, params, grads, settings):
+    """Return all parameters after each step, (steps, numbers).
+
+    params and each of grads are {name: tensor}. Vectors do not decay.
+    """
+    params = {name: p.detach().clone() for name, p in params.items()}
+    decay = settings.get("weight_decay", 0.0)
+    groups = [
+        {"params": [p], "weight_decay": decay * (p.ndim >= 2)}
+        for p in params.values()
+    ]
+    optimizer, rows = kind(groups, **settings), []
+    for grad in grads:
+        for name, tensor in params.items():
+            tensor.grad = grad[name].detach()
+        optimizer.step()
+        rows.append(torch.cat([p.flatten() for p in params.values()]))
+    return torch.stack(rows)
+
+
 # appendix A4
 
 

@@ -52,7 +52,7 @@ REFERENCES = {
     "e52c10ebc422": {
         "xz, primed with train.txt": 1.57,
         "stories260K of llama2.c, 260 thousand parameters, trained on all "
-        "of TinyStories": 0.974,
+        "of TinyStories": 1.014,
     }
 }
 
