@@ -89,8 +89,14 @@ def isolate(*functions):
     own = [function for function in functions if is_own(function)]
     if not own:
         return tuple(map(plain, functions))
-    module, namespace = lesson_of(own[0]), namespace_of(own[0])
+    module = lesson_of(own[0])
     theirs = shelf(module) if module else {}
+    return put_among(theirs, namespace_of(own[0]), functions)
+
+
+def put_among(theirs, namespace, functions):
+    """Return copies of functions of a namespace that call theirs in it."""
+    own = [function for function in functions if is_own(function)]
     world = namespace | theirs
     ours = {
         name: value
