@@ -14,6 +14,7 @@ import types
 from functools import cache
 from pathlib import Path
 
+from helpers.checks.shelf import is_blank
 from helpers.checks.verdicts import Mistake
 
 LESSONS = (  # the modules of the lessons, in their order
@@ -31,11 +32,17 @@ LESSONS = (  # the modules of the lessons, in their order
 
 
 @cache
+def tree_of(module):
+    """Return the statements of a lesson's module."""
+    path = Path(__file__).resolve().parents[1] / f"{module}.py"
+    return ast.parse(path.read_text("utf-8")).body
+
+
+@cache
 def names_in(module):
     """Return the names that a lesson's module defines, with "Adam.step"."""
-    path = Path(__file__).resolve().parents[1] / f"{module}.py"
     found = set()
-    for node in ast.parse(path.read_text("utf-8")).body:
+    for node in tree_of(module):
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             found.add(node.name)
         for part in node.body if isinstance(node, ast.ClassDef) else []:
@@ -74,9 +81,13 @@ def is_own(value):
 
 
 def shelf(module):
-    """Return {name: function or class} of what a lesson's module defines."""
+    """Return {name: function or class} of what a lesson's module defines.
+
+    In a course that was handed out most of it is blank, and left out.
+    """
     found = vars(importlib.import_module(f"helpers.{module}"))
-    names = names_in(module)
+    blank = {node.name for node in tree_of(module) if is_blank(node)}
+    names = names_in(module) - blank
     return {name: found[name] for name in names if name in found}
 
 

@@ -179,6 +179,8 @@ def fits(module):
             function = getattr(function, method) if owner else function
             try:
                 check_one(function)
+            except NotImplementedError:
+                pass  # a shelf that was handed out has blanks
             except Exception:
                 return False
     return shows_attention()

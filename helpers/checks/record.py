@@ -17,7 +17,7 @@ from helpers.checks.inspection import Trial, run_backward, run_forward
 from helpers.checks.lessons import shelf
 
 
-def record(lesson, names, seed=0):
+def record(lesson, names, seed=None):
     """Return {function: {title: what has to come}} for a lesson."""
     found = {}
     for name in names:

@@ -124,7 +124,9 @@ def python_fences(folder, stubs, packages, seen):
             del sys.modules[name]
     sys.modules.update(stubs)
     sys.meta_path.insert(0, Finder(allowed, seen))
-    sys.path[:] = [path for path in sys.path if (path + "/").startswith(LIBRARY)]
+    sys.path[:] = [
+        path for path in sys.path if (path + "/").startswith(LIBRARY)
+    ]
     sys.addaudithook(make_hook(folder, seen))
 
 
