@@ -269,7 +269,8 @@ def odd_students(outside):
             "error"),
         "own notes": (softmax(
             "open('notes', 'w').write('x')", "import os",
-            "os.path.isdir('d') or os.mkdir('d')", "os.rename('notes', 'd/notes')", rest=RIGHT),
+            "os.makedirs('d', exist_ok=True)",
+            "os.rename('notes', 'd/notes')", rest=RIGHT),
             "right"),
         "prints": (softmax("print('softmax: right in 6 cases')"), "wrong"),
         "syntax": ({"softmax": "def softmax(x:\n    return x"}, "error"),

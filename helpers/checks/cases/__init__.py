@@ -98,7 +98,9 @@ def find_cases(lesson, function, seed=None):
     generator = vars(module).get(re.sub(r"\W", "_", function))
     if getattr(generator, "__module__", None) != name:
         return []
-    return list(generator(np.random.default_rng(SEED if seed is None else seed)))
+    return list(
+        generator(np.random.default_rng(SEED if seed is None else seed))
+    )
 
 
 def cast(value, dtype):
