@@ -11,8 +11,9 @@ no_news := {"disabledExtensions": \
     {"@jupyterlab/apputils-extension:announcements": true}}
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab panel run exercises progress test check data train \
-    grammar report experiments fuzz environments bench lint format clean
+.PHONY: help setup lab panel run exercises progress course grade test check \
+    data train grammar report experiments fuzz environments bench classroom \
+    lint format clean
 
 help:  ## say this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-13s%s\n", $$1, $$2}' \
@@ -61,6 +62,16 @@ exercises: $(ready)  ## write the lessons to fill in (FRESH=03 once more)
 progress: $(ready)  ## run what is filled in, show how far (LESSONS="01 02")
 	@$(venv) -m helpers.checks.exercises progress $(LESSONS)
 
+# TERM of the environment is the terminal's: only make TERM=... counts.
+term = $(if $(filter command,$(firstword $(origin TERM))),--term "$$TERM")
+
+course: $(ready)  ## write what a class gets (TO=folder TERM=2027-spring)
+	@$(venv) -m helpers.classes course "$$TO" $(term)
+
+grade: $(ready)  ## grade a class (SUBMISSIONS=folder TERM=... TO=grades)
+	@$(venv) -m helpers.classes grade "$$SUBMISSIONS" $(term) \
+	    $(if $(TO),--to "$$TO")
+
 test: lint  ## check style, every cell's output, and what cells cannot show
 	@$(venv) -m pytest --durations=5 -n 2
 
@@ -99,6 +110,9 @@ experiments: $(ready)  ## make what the tables of the appendices lack
 fuzz: $(ready)  ## send odd input to every border, for long (FUZZ=100000)
 	@FUZZ=$(FUZZ) $(venv) -m pytest --durations=5 -n 2 --dist load \
 	    tests/test_fuzz.py
+
+classroom: $(ready)  ## grade a made-up class of a hundred, row by row
+	@$(venv) -m pytest -m classroom --durations=1 tests/test_classes.py
 
 environments: $(ready)  ## try it where it was not made (PLACES="odd-folder")
 	@$(venv) tests/environments.py $(PLACES)

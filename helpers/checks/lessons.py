@@ -51,6 +51,21 @@ def names_in(module):
     return found
 
 
+@cache
+def blank_in(module):
+    """Return the names in a module that are blank, or call what is."""
+    kinds = ast.FunctionDef | ast.ClassDef
+    nodes = [node for node in tree_of(module) if isinstance(node, kinds)]
+    blank = {node.name for node in nodes if is_blank(node)}
+    before = None
+    while blank != before:
+        before = set(blank)
+        for node in nodes:
+            named = {getattr(part, "id", None) for part in ast.walk(node)}
+            blank |= {node.name} if named & before else set()
+    return blank
+
+
 def lesson_of(function):
     """Return the module that a function is built for, or None.
 
@@ -86,8 +101,7 @@ def shelf(module):
     In a course that was handed out most of it is blank, and left out.
     """
     found = vars(importlib.import_module(f"helpers.{module}"))
-    blank = {node.name for node in tree_of(module) if is_blank(node)}
-    names = names_in(module) - blank
+    names = names_in(module) - blank_in(module)
     return {name: found[name] for name in names if name in found}
 
 

@@ -19,7 +19,7 @@ from helpers.checks.blanks import check_one
 from helpers.checks.cases import find_cases
 from helpers.checks.cells import code_cells, read, to_write
 from helpers.checks.exercises import EXERCISES, LESSONS, find
-from helpers.checks.lessons import names_in, rebuild
+from helpers.checks.lessons import blank_in, names_in, rebuild
 from helpers.checks.lift import lift
 from helpers.checks.table import find_own, look_up, read_states
 from helpers.runs.params import attention_weights
@@ -57,7 +57,7 @@ def take(lesson, folder):
     module = module_of(lesson)
     names = [n for n in to_write(lesson) if n in names_in(module.__name__[8:])]
     sources = [cell.source for cell in code_cells(notebook)]
-    mine = lift(sources, vars(module), names)
+    mine = lift(sources, world_of(module), names)
     left = {name: why(name, mine, notebook) for name in names}
     right = [name for name in names if not left[name]]
     for name in find_unfit(module, right, mine):
@@ -76,6 +76,12 @@ def module_of(lesson):
     text = lesson.read_text("utf-8")
     (name,) = set(re.findall(r"compare_with_shelf\(\W+(\w+)\W+\)", text))
     return importlib.import_module(f"helpers.{name}")
+
+
+def world_of(module):
+    """Return the names of a module of the shelf, without its blanks."""
+    blank = blank_in(module.__name__.removeprefix("helpers."))
+    return {n: v for n, v in vars(module).items() if n not in blank}
 
 
 def why(name, mine, notebook):

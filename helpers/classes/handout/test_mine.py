@@ -7,7 +7,7 @@ from helpers.checks.cases import find_cases
 from helpers.checks.cells import code_cells, read, to_write
 from helpers.checks.exercises import EXERCISES, find
 from helpers.checks.lift import lift
-from helpers.checks.mine import module_of
+from helpers.checks.mine import module_of, world_of
 from helpers.checks.table import find_own, look_up, read_states
 
 
@@ -38,7 +38,7 @@ def test_function(lesson, name):
         pytest.skip("blank")
     assert state.word != "wrong", state.sentence
     module = module_of(lesson)
-    mine = lift(sources, vars(module), [*to_write(lesson)])
+    mine = lift(sources, world_of(module), to_write(lesson))
     function = find_own(name, mine)
     assert function, "no cell defines it"
     try:
