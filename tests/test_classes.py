@@ -16,8 +16,9 @@ import classroom
 import numpy as np
 import pytest
 
-from helpers.classes import grade, jobs, pages, submissions, wire
+from helpers.classes import grade, jobs, judge, pages, submissions, wire
 from helpers.classes.judge import Row, clean, seed_of
+from helpers.classes.sandbox import NO_ANSWER
 from helpers.classes.similar import alike, tree_of
 
 pytest.importorskip("resource")  # Linux and macOS have limits
@@ -83,6 +84,7 @@ def test_a_second_run_takes_what_was_kept_and_says_the_same(small):
         if path.is_file()
     }
     kept = sorted((folder / "grades" / grade.KEPT).iterdir())
+    kept = [path for path in kept if "time-out" not in path.read_text()]
     kept[0].unlink()  # as if the run had been stopped there
     kept[1].write_text("{half")
     start = time.monotonic()
@@ -229,6 +231,49 @@ def test_what_is_no_value_comes_as_its_name():
 def test_a_forged_form_is_refused(form):
     with pytest.raises(ValueError):
         wire.unpack(form)
+
+
+NOTHING = {"out": ["plain", None], "changed": None, "grads": ["list", []]}
+ENDED = {"ended": True}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {},
+        NOTHING,
+        {"result": ["plain", True]},
+        {"mistake": ["right", "", "", None]},
+        {"mistake": []},
+        {"blank": 3},
+        "right",
+        None,
+    ],
+)
+@pytest.mark.parametrize(
+    "name", ["softmax", "softmax_backward", "causal_mask"]
+)
+def test_no_forged_case_is_right(said, name):
+    n = len(judge.expect("attention", name, 5))
+    answer = NO_ANSWER | ENDED | {"cases": [said] * n}
+    assert judge.judge_way("attention", name, answer, 5).verdict != "right"
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        ENDED,
+        {"state": ["right", ""]},
+        {"state": "right"},
+        {"state": {"word": "right"}},
+        ENDED | {"cases": {"a": 1}},
+        ENDED | {"cases": 11, "seen": 3},
+        ENDED | {"seen": {"a": 1}, "late": True},
+    ],
+)
+def test_no_forged_answer_is_right(forged):
+    row = judge.judge_way("attention", "softmax", NO_ANSWER | forged, 5)
+    assert row.verdict != "right" and row.sentence
 
 
 def test_texts_of_students_are_only_texts():

@@ -6,6 +6,7 @@ bytes, the term, and the code that grades; so a run that was stopped goes on
 where it was, and a notebook that did not change costs nothing.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -20,6 +21,7 @@ from tqdm import tqdm
 
 from helpers.classes import pages
 from helpers.classes.judge import Row, judge, judge_way, seed_of
+from helpers.classes.sandbox import NO_ANSWER, ways_of
 from helpers.classes.submissions import (
     find_submissions,
     lesson_of,
@@ -133,17 +135,25 @@ def run(lesson, names, sources, seed, seconds):
         "seed": seed,
         "seconds": seconds,
     }
-    found, trees = {name: [] for name in names}, {}
-    for answer in ask_sandbox(job):
-        name = answer["name"]
-        found[name].append(judge_way(lesson, name, answer, seed))
-        if answer["tree"]:
-            trees[name] = answer["tree"]
-    return [judge(name, rows) for name, rows in found.items()], trees
+    rows, trees = [], {}
+    with sandbox(job) as ask:
+        for name in names:
+            found, answer = [], NO_ANSWER
+            for way in ways_of(lesson, name):
+                if way == "together" and answer["late"]:
+                    continue  # nor would it come to an end there
+                answer = ask(name, way)
+                trees[name] = f"{answer['tree']}"
+                found.append(judge_way(lesson, name, answer, seed))
+                if answer["state"] or found[-1].verdict == "right":
+                    break
+            rows.append(judge(found))
+    return rows, {n: tree for n, tree in trees.items() if tree != "None"}
 
 
-def ask_sandbox(job):
-    """Yield the answers of a sandbox, one a function and way."""
+@contextlib.contextmanager
+def sandbox(job):
+    """Yield a function that asks a sandbox for the answer of a function."""
     process = subprocess.Popen(
         [sys.executable, "-s", "-c", SANDBOX],
         stdin=subprocess.PIPE,
@@ -151,11 +161,21 @@ def ask_sandbox(job):
         stderr=subprocess.DEVNULL,
         env=ENVIRONMENT | {"PATH": os.defpath},
     )
+
+    def say(value):
+        process.stdin.write(json.dumps(value).encode() + b"\n")
+        process.stdin.flush()
+
+    def ask(name, way):
+        try:
+            say([name, way])
+            return json.loads(process.stdout.readline())
+        except (OSError, ValueError):  # it is gone
+            return NO_ANSWER
+
     with process:
         try:
-            process.stdin.write(json.dumps(job).encode() + b"\n")
-            process.stdin.close()
-            for line in process.stdout:
-                yield json.loads(line)
+            say(job)
+            yield ask
         finally:
             process.kill()

@@ -60,61 +60,65 @@ def graded(lesson, names):
     return [n for n in names if find_cases(lesson, kinds_of(lesson, n)[1])]
 
 
-def judge(name, rows):
+def judge(rows):
     """Return the Row of a function of those in each way it was tried.
 
     It is right if it is in one.
     """
-    rows = rows or [Row(name, "error", "the process ended without a word")]
     right = [row for row in rows if row.verdict == "right"]
     return right[0] if right else rows[0]
 
 
 def judge_way(lesson, name, answer, seed):
-    """Return the Row of a function tried in one way."""
-    if answer["state"]:
-        row = row_of_state(name, *answer["state"])
+    """Return the Row of a function tried in one way.
+
+    Whatever the answer is: the process that gave it can have forged it.
+    """
+    try:
+        row = judge_answer(lesson, name, answer, seed)
         return row_of_refused(row, answer["seen"])
-    runs = list(expect(lesson, name, seed))
+    except Exception as error:
+        return Row(name, "error", clean(f"no result can be read: {error}"))
+
+
+def judge_answer(lesson, name, answer, seed):
+    """Return the Row of a function from what came, without what was refused.
+
+    Raises almost anything if that has no known form.
+    """
+    if answer["state"]:
+        return row_of_state(name, *answer["state"])
+    runs = expect(lesson, name, seed)
     try:
         for said, run in zip(answer["cases"], runs):
             judge_case(lesson, name, said, *run)
     except Mistake as mistake:
         verdict = "error" if mistake.kind == "error" else "wrong"
-        row = Row(name, verdict, clean(mistake))
-        return row_of_refused(row, answer["seen"])
+        return Row(name, verdict, clean(mistake))
     except NotImplementedError as error:
         return Row(name, "blank", clean(error))
-    except Exception as error:  # what came can be anything
-        return Row(name, "error", clean(f"no result can be read: {error}"))
-    if len(answer["cases"]) == len(runs) and answer["ended"]:
+    if len(answer["cases"]) == len(runs) and answer["ended"] is True:
         return Row(name, "right")
-    return row_of_end(name, answer)
+    if answer["late"]:
+        return Row(name, "time-out", "it took too long")
+    return Row(name, "error", "its process ended before its time")
 
 
 def row_of_state(name, word, sentence):
-    """Return the Row of what is not there, or is not Python."""
+    """Return the Row of what is blank, not there, or not Python."""
     if word == "missing":
         return Row(name, "blank", "no cell defines it")
-    return Row(name, "error" if word == "wrong" else word, clean(sentence))
+    return Row(name, "blank" if word == "blank" else "error", clean(sentence))
 
 
 def row_of_refused(row, seen):
-    """Return a Row that says which import or open was refused, if one was."""
-    if not seen:
+    """Return a Row that says what was refused, if a function is not right."""
+    if not seen or row.verdict in ("right", "time-out"):
         return row
     first = clean(seen[0])
     verdict = "import" if first.startswith("import ") else "error"
-    said = first.partition(" ")[2] if verdict == "import" else first
+    said = first.removeprefix("import ")
     return Row(row.function, verdict, f"not allowed: {said}")
-
-
-def row_of_end(name, answer):
-    """Return the Row of a function that was ended."""
-    if answer["late"]:
-        return Row(name, "time-out", "it took too long")
-    row = Row(name, "error", "its process ended before its time")
-    return row_of_refused(row, answer["seen"])
 
 
 def clean(text):
@@ -156,11 +160,11 @@ def judge_case(lesson, name, said, case, dtype, expected):
     with located(forward, case, len(functions) > 1):
         if case.kind == "pair":
             judge_pair(functions, said, case, dtype, expected)
-        elif case.kind == "value" and "result" in said:
-            got = unpack(said["result"])
-            judge_value(name, got, case, expected, dtype, TOLERANCES[dtype])
-            if said["changed"]:
-                raise changed_in_place(name, one_line(said["changed"]))
+        elif case.kind == "value":
+            got = take(said, "result")
+            tolerance = TOLERANCES[dtype]
+            judge_value(name, got, case, expected, dtype, tolerance)
+            raise_changed(name, said)
         raise_said(said)
 
 
@@ -168,18 +172,26 @@ def judge_pair(functions, said, case, dtype, expected):
     """Look at out, then at what was changed, then at the gradients."""
     answer = RecordedAnswer(expected)
     trial = make_trial(functions, case, dtype, TOLERANCES[dtype], answer)
-    out = None
-    if "out" in said:
-        out = unpack(said["out"])
-        judge_out(trial, out)
-        if said["changed"]:
-            raise changed_in_place(
-                name_of(trial.op), one_line(said["changed"])
-            )
-    raise_said(said)
+    out = take(said, "out")
+    judge_out(trial, out)
+    raise_changed(name_of(trial.op), said)
     if trial.op_backward:
         dout = trial.draw_dout(expected["out"])
-        judge_grads(trial, out, dout, unpack(said["grads"]))
+        judge_grads(trial, out, dout, take(said, "grads"))
+
+
+def take(said, key):
+    """Return one of the values that came, or raise what came in its place."""
+    if key not in said:
+        raise_said(said)
+        raise ValueError(f"there is no {key}")
+    return unpack(said[key])
+
+
+def raise_changed(name, said):
+    """Raise Mistake if a function changed an argument in place."""
+    if said["changed"]:
+        raise changed_in_place(name, one_line(said["changed"]))
 
 
 def raise_said(said):

@@ -3,14 +3,16 @@
     python -m helpers.classes.sandbox < job > answers
 
 Support code, for grade.py. A job is a line of JSON: the lesson, the cells of
-the notebook, the names to try, the seed of the numbers, seconds. This process
-loads what the lesson may use and never runs a line of the notebook; for each
-function it forks one that does, behind fences, and passes on what that one
-wrote, as text: a line of JSON a function. What has to come out is not here.
+the notebook, the names of its functions, the seed of the numbers, seconds;
+the lines behind it name a function and the company it is tried in. This
+process loads what the lesson may use and never runs a line of the notebook;
+each time it forks one that does, behind fences, and passes on what that one
+wrote, a line of JSON. What has to come out is not here.
 """
 
 import ast
 import contextlib
+import gc
 import inspect
 import json
 import os
@@ -42,6 +44,14 @@ from helpers.classes.wire import pack
 from helpers.runs.speed import one_blas_thread
 
 LARGEST = 32 * 2**20  # bytes of what a function returns in all cases
+NO_ANSWER = {
+    "state": None,  # [word, why] of a function that is not tried
+    "tree": None,  # of similar.py
+    "cases": [],  # what came out of each
+    "seen": [],  # what the fences refused
+    "ended": False,  # all cases were tried
+    "late": False,  # it took too long
+}
 COMMON = (  # of Python's library, loaded before the fences stand
     "bisect collections copy dataclasses datetime decimal encodings.cp437 "
     "fractions functools hashlib heapq io itertools json math mmap operator "
@@ -51,19 +61,13 @@ COMMON = (  # of Python's library, loaded before the fences stand
 
 
 def main():
-    """Read a job, answer it."""
+    """Read a job; then answer each line that asks for [name, way]."""
     job = json.loads(sys.stdin.readline())
     job["room"] = prepare(job["lesson"])
-    for name in job["names"]:
-        late = False
-        for way in ways_of(job["lesson"], name):
-            if way == "together" and late:
-                continue
-            answer = run_fenced(job, name, way)
-            print(json.dumps({"name": name} | answer), flush=True)
-            late = answer["late"]
-            if answer["state"]:
-                break
+    gc.freeze()  # so that a child does not copy what it only looks at
+    for line in sys.stdin:
+        name, way = json.loads(line)
+        print(json.dumps(run_fenced(job, name, way)), flush=True)
 
 
 def ways_of(lesson, name):
@@ -138,11 +142,10 @@ def collect(reads, child, seconds):
 
 
 def read_answer(text, late):
-    """Return {"state", "cases", "seen", "late", "ended"} of what came."""
-    found = {"state": None, "cases": [], "seen": [], "ended": False}
-    found["tree"] = None
+    """Return NO_ANSWER with what came in its place."""
+    found = NO_ANSWER | {"late": late, "cases": []}
     if len(text) > LARGEST:
-        return found | {"late": False, "seen": ["return more than 32 MB"]}
+        return found | {"seen": ["return more than 32 MB"]}
     for line in text.decode("utf-8", "replace").splitlines():
         with contextlib.suppress(ValueError, RecursionError):
             said = json.loads(line)
@@ -150,9 +153,9 @@ def read_answer(text, late):
                 ((key, value),) = said.items()
                 if key == "cases":
                     found["cases"].append(value)
-                elif key in found:
+                elif key != "late" and key in found:
                     found[key] = value
-    return found | {"late": late}
+    return found
 
 
 # inside

@@ -6,7 +6,6 @@ pickle. What is none of these arrives as an Odd that only says what it was.
 
 import base64
 import math
-import reprlib
 
 import numpy as np
 
@@ -47,7 +46,7 @@ def pack(value, depth=0):
             for key, part in value.items()
         ]
         return ["dict", parts]
-    return ["odd", reprlib.repr(value)[:80]]
+    return ["odd", f"an object of {kind.__name__}"]
 
 
 def unpack(form):
