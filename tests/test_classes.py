@@ -254,9 +254,10 @@ ENDED = {"ended": True}
     "name", ["softmax", "softmax_backward", "causal_mask"]
 )
 def test_no_forged_case_is_right(said, name):
-    n = len(judge.expect("attention", name, 5))
+    lesson = "language_model" if name == "head_backward" else "attention"
+    n = len(judge.expect(lesson, name, 5))
     answer = NO_ANSWER | ENDED | {"cases": [said] * n}
-    assert judge.judge_way("attention", name, answer, 5).verdict != "right"
+    assert judge.judge_way(lesson, name, answer, 5).verdict != "right"
 
 
 @pytest.mark.parametrize(
@@ -273,7 +274,7 @@ def test_no_forged_case_is_right(said, name):
 )
 def test_no_forged_answer_is_right(forged):
     row = judge.judge_way("attention", "softmax", NO_ANSWER | forged, 5)
-    assert row.verdict != "right" and row.sentence
+    assert row.verdict != "right"
 
 
 def test_texts_of_students_are_only_texts():

@@ -48,7 +48,8 @@ TAKEN = (
     "notebooks/figures",
 )
 LEFT_OUT = ("classes", "__pycache__")
-SHORT = 20  # parts of the syntax tree of a statement that tells nothing
+SHORT = 12  # parts of the syntax tree of a statement: fewer tell nothing
+TOLD = "# Left out here: it has lines in it that you write. It comes in class."
 SOLUTION = re.compile(
     r"<details><summary>(?:Solution|The bug|Answer)</summary>.*?</details>\s*",
     re.DOTALL,
@@ -112,22 +113,24 @@ def without_solutions(lesson):
             cell.outputs, cell.execution_count = [], None
         if has_tag(cell, "blank"):
             cell.source = leave_blank(cell.source, given(cell))
-        elif cell.cell_type == "code":
-            cell.source = hide(cell.source, solutions)
+        elif cell.cell_type == "code" and tells(cell.source, solutions):
+            cell.source = TOLD
     return notebook
 
 
 def statements_of(node):
-    """Return the texts of the statements of a function, the short ones not.
+    """Return the trees, as texts, of the statements of a function or cell.
 
-    What has fewer than SHORT parts, as `return x`, says nothing.
+    What has fewer than SHORT parts, as `return x`, tells nothing.
     """
-    return {
-        ast.dump(part)
-        for part in ast.walk(node)
-        if isinstance(part, ast.stmt) and part is not node
-        if len(list(ast.walk(part))) >= SHORT
-    }
+    contexts = ast.Load | ast.Store
+    kinds = ast.FunctionDef | ast.ClassDef
+    found = set()
+    for part in ast.walk(node):
+        if isinstance(part, ast.stmt) and not isinstance(part, kinds):
+            parts = [p for p in ast.walk(part) if not isinstance(p, contexts)]
+            found |= {ast.dump(part)} if len(parts) >= SHORT else set()
+    return found
 
 
 def solutions_of(notebook):
@@ -141,14 +144,13 @@ def solutions_of(notebook):
     return found
 
 
-def hide(source, solutions):
-    """Return a cell whose functions are blank if they tell a solution.
+def tells(source, solutions):
+    """Say whether a cell has a statement of a solution in a function.
 
     A version to find the mistake in has most lines of the right one.
     """
-    nodes = functions(source)
-    kept = [n for n in nodes if not statements_of(nodes[n]) & solutions]
-    return leave_blank(source, kept) if len(kept) < len(nodes) else source
+    nodes = functions(source).values()
+    return any(statements_of(node) & solutions for node in nodes)
 
 
 def write_shelf(lesson, to):
