@@ -136,8 +136,8 @@ def collect(reads, child, seconds):
         os.killpg(child, signal.SIGKILL)
     with contextlib.suppress(ProcessLookupError):
         os.kill(child, signal.SIGKILL)
-    _, status = os.waitpid(child, 0)
-    late = late or os.waitstatus_to_exitcode(status) == -signal.SIGXCPU
+    _, _, used = os.wait4(child, 0)
+    late = late or used.ru_utime + used.ru_stime > 0.9 * seconds
     return b"".join(parts), late
 
 
@@ -185,17 +185,13 @@ def answer(job, name, way, folder, writes):
     random.seed(0)
     np.random.seed(0)
     functions = take(job, name, theirs, way)
-    if functions is None:
-        tell(seen=list(map(one_line, seen[:3])))
+    if functions[-1] is None:
         tell(state=["missing", ""])
-        return
-    for case, dtype in runs:
+    for case, dtype in [] if None in functions else runs:
         said = try_run(functions, case, dtype, name)
         tell(cases=said)
-        if seen:
-            tell(seen=list(map(one_line, seen[:3])))
-    if seen:
-        tell(seen=list(map(one_line, seen[:3])))
+        tell(seen=list(map(one_line, seen[:1])))
+    tell(seen=list(map(one_line, seen[:1])))
     tell(ended=True)
 
 
@@ -327,9 +323,9 @@ def forget_cases(lesson):
 
 
 def take(job, name, theirs, way):
-    """Return a learner's function, a backward behind its forward; or None.
+    """Return a learner's function, a backward behind its forward.
 
-    way: one of ways_of.
+    None stands for one that is not there. way: one of ways_of.
     """
     _, forward = kinds_of(job["lesson"], name)
     pair = list(dict.fromkeys([forward, name]))
@@ -341,7 +337,7 @@ def take(job, name, theirs, way):
     if way == "beside":
         functions[0] = theirs[forward]
     if None in functions:
-        return None
+        return functions
     if way == "together":
         return tuple(map(lessons.plain, functions))
     return lessons.put_among(theirs, lifted, functions)
@@ -361,6 +357,7 @@ def try_run(functions, case, dtype, name):
         found = Mistake("error", name, "needs more than 1 GB of memory")
     except BaseException as error:  # also SystemExit
         found = to_mistake(error, name)
+    found.__traceback__ = found.__context__ = None  # they hold arrays
     keys = "kind", "name", "text", "cause"
     return said | {"mistake": [getattr(found, key) for key in keys]}
 
