@@ -101,16 +101,18 @@ def merge_everywhere(pair, new_id, words, counts, pairs, where):
     """
     changed = set()
     for index in where.pop(pair):
-        old = words[index]
+        old, count = words[index], counts[index]
         new = merge(old, pair, new_id)
         words[index] = new
-        for gone in zip(old, old[1:]):
-            pairs[gone] -= counts[index]
-        for made in zip(new, new[1:]):
-            pairs[made] += counts[index]
+        before = Counter(zip(old, old[1:])).items()
+        after = Counter(zip(new, new[1:])).items()
+        for gone, times in before - after:
+            pairs[gone] -= times * count
+            changed.add(gone)
+        for made, times in after - before:
+            pairs[made] += times * count
             where[made].add(index)
             changed.add(made)
-        changed.update(zip(old, old[1:]))
     return [other for other in changed if pairs[other] > 0]
 
 
@@ -303,11 +305,11 @@ def tokenize_stories(stories, tokenizer, path=None):
     With a path the array is written there (.npy) and comes back
     memory-mapped. Raises ValueError for a vocabulary above 65,536.
     """
-    end = [tokenizer.end_of_text]
+    end = np.array([tokenizer.end_of_text], np.uint16)
     pieces = [end]
-    for ids in tokenizer.encode_batch(stories):
-        pieces += [ids, end]
-    tokens = np.concatenate(pieces).astype(np.uint16)
+    for story in stories:
+        pieces += [np.array(tokenizer.encode(story), np.uint16), end]
+    tokens = np.concatenate(pieces)
     if path is None:
         return tokens
     files.write_tokens(path, tokens)

@@ -1,8 +1,10 @@
 """Time a training step, and generation, against PyTorch. `make bench`.
 
-Every contender runs in a process of its own; the processes take turns, and
-medians are compared, because the speed of a shared machine drifts. All start
-from the same weights and see the same batch; their losses must agree.
+Every contender runs in a process of its own; the processes take turns, round
+after round, and a ratio is of two processes of one round, because the speed of
+a shared machine drifts: its median and its range are printed. All start from
+the same weights and see the same batch; their losses must agree. At the end
+stand the rows of the README's table.
 """
 
 import argparse
@@ -29,7 +31,7 @@ GLIBC = {  # keep freed memory, as helpers.runs.speed does for ours
     "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1),
     "MALLOC_TOP_PAD_": str(64 * 2**20),
 }
-CONTENDERS = {  # name: engine, environment
+CONTENDERS = {  # name: engine, environment; ours first
     "numpy": ("numpy", {}),
     "torch": ("torch", {}),
     "torch, malloc tuned": ("torch", GLIBC),
@@ -336,72 +338,127 @@ GENERATORS = {
 # the driver
 
 
-def ask(task, env):
+def ask(task, env=None):
     """Run a task in a fresh process; return its figures."""
     command = [sys.executable, __file__, "--task", json.dumps(task)]
-    done = subprocess.run(
-        command, env=os.environ | env, capture_output=True, text=True
-    )
+    env = os.environ | (env or {})
+    done = subprocess.run(command, env=env, capture_output=True, text=True)
     if done.returncode:
         return {"error": done.stderr.strip().splitlines()[-1]}
-    return json.loads(done.stdout.splitlines()[-1])
+    figures = json.loads(done.stdout.splitlines()[-1])
+    if "times" in figures:
+        figures["seconds"] = statistics.median(figures["times"])
+    return figures
 
 
-def compare(name, rounds, seconds):
-    """Let the contenders take turns; return their medians."""
+def ask_all(name, seconds):
+    """Let the contenders for a configuration have a turn each."""
+    if name == "generation":
+        task = {"kind": "generate", "problem": ("small", 4096)}
+        turns = {engine: (engine, {}) for engine in GENERATORS}
+    else:
+        task = {"kind": "step", "problem": CONFIGS[name]}
+        turns = CONTENDERS
+    found = {
+        contender: ask(task | {"engine": engine, "seconds": seconds}, env)
+        for contender, (engine, env) in turns.items()
+    }
+    return found | {"peak": ask({"kind": "peak", "engine": "numpy"})}
+
+
+def take_turns(names, seconds, minutes):
+    """Return {name: rounds} of what ask_all finds.
+
+    A round is one turn for every name; one that would take too long, as the
+    last did, is not begun. The first compiles and is the longest.
+    """
+    rounds = {name: [] for name in names}
+    began, took = time.monotonic(), 0
+    while time.monotonic() - began + took < 60 * minutes:
+        start = time.monotonic()
+        for name, found in rounds.items():
+            found.append(ask_all(name, seconds))
+        took = time.monotonic() - start
+        print(f"round {len(found)}: {took:.0f} s", flush=True)
+    return rounds
+
+
+def summary(rounds, contender):
+    """Return what the rounds say of a contender, the ratios to ours."""
+    pairs = [(r["numpy"], r[contender]) for r in rounds]
+    good = [(ours, it) for ours, it in pairs if "error" not in it]
+    if not good:
+        return {"error": pairs[0][1]["error"]}
+    last = good[-1][1]
+    result = f"loss {last['losses'][-1]:.4f}" if "losses" in last else ""
+    return {
+        "seconds": statistics.median(it["seconds"] for _, it in good),
+        "tokens": 1 if "tokens" in last else B * T,
+        "ratios": [it["seconds"] / ours["seconds"] for ours, it in good],
+        "peak_mb": max(it.get("mb", 0) for _, it in good),
+        "result": result or last["tokens"],
+    }
+
+
+def summarize(name, rounds):
+    """Return the summaries of a configuration, and how good ours is."""
     from helpers.language_model import PRESETS
     from helpers.scale import step_flops
 
-    preset, vocab_size = CONFIGS[name]
-    seen = {contender: [] for contender in CONTENDERS}
-    peaks = []
-    for _ in range(rounds):
-        for contender, (engine, env) in CONTENDERS.items():
-            task = {"kind": "step", "engine": engine, "seconds": seconds}
-            task["problem"] = (preset, vocab_size)
-            seen[contender].append(ask(task, env))
-        task = {"kind": "peak", "engine": "numpy"}
-        peaks.append(ask(task, {})["gflops"])
-    config = replace(PRESETS[preset], vocab_size=vocab_size)
-    flops, rows = step_flops(config, B, T), {}
-    for contender, figures in seen.items():
-        good = [f for f in figures if "error" not in f]
-        if not good:
-            rows[contender] = {"error": figures[0]["error"]}
+    rows = {c: summary(rounds, c) for c in rounds[0] if c != "peak"}
+    found = {"contenders": rows, "rounds": len(rounds)}
+    if name in CONFIGS:
+        preset, vocab_size = CONFIGS[name]
+        config = replace(PRESETS[preset], vocab_size=vocab_size)
+        gflop = step_flops(config, B, T) / 1e9
+        found["sgemm_gflops"] = max(r["peak"]["gflops"] for r in rounds)
+        found["tokens_per_second"] = B * T / rows["numpy"]["seconds"]
+        reached = gflop / rows["numpy"]["seconds"]
+        found["of_peak"] = reached / found["sgemm_gflops"]
+    return found
+
+
+def say_range(numbers):
+    """Return a median and, of several numbers, their range."""
+    said = f"{statistics.median(numbers):.2f}"
+    if len(numbers) > 1:
+        said += f" ({min(numbers):.2f}–{max(numbers):.2f})"
+    return said
+
+
+def print_found(name, found):
+    """Print one configuration, a line a contender."""
+    print(f"\n{name}, rounds: {found['rounds']}")
+    print(f"{'':22}{'÷ ours (range)':20}{'tokens/s':>9}{'peak MB':>9}  result")
+    rows = found["contenders"]
+    for contender, row in rows.items():
+        if "error" in row:
+            print(f"{contender:22}failed: {row['error']}")
             continue
-        median = statistics.median(statistics.median(f["times"]) for f in good)
-        rows[contender] = {
-            "seconds": median,
-            "tokens_per_second": B * T / median,
-            "mfu": flops / median / 1e9 / max(peaks),
-            "peak_mb": max(f["mb"] for f in good),
-            "losses": good[0]["losses"],
-        }
-    ours = rows["numpy"]["seconds"]
-    for row in rows.values():
-        if "seconds" in row:
-            row["ratio"] = row["seconds"] / ours
-    return {"sgemm_gflops": max(peaks), "contenders": rows}
+        said = row["result"]
+        if name == "generation":
+            said = (
+                "same tokens" if said == rows["numpy"]["result"] else "OTHER"
+            )
+        print(
+            f"{contender:22}{say_range(row['ratios']):20}"
+            f"{1 / row['seconds'] * row['tokens']:9,.0f}"
+            f"{row['peak_mb']:9.0f}  {said}"
+        )
 
 
-def compare_generation(rounds, seconds):
-    """Return the median seconds a token of each; their tokens must agree."""
-    task = {"kind": "generate", "problem": ("small", 4096), "seconds": seconds}
-    seen = {engine: [] for engine in GENERATORS}
-    for _ in range(rounds):
-        for engine in seen:
-            seen[engine].append(ask(task | {"engine": engine}, {}))
-    rows = {}
-    for engine, found in seen.items():
-        median = statistics.median(
-            statistics.median(f["times"]) for f in found
-        )
-        rows[engine] = {"seconds": median, "tokens_per_second": 1 / median}
-        rows[engine]["ratio"] = median / rows["numpy"]["seconds"]
-        rows[engine]["same_tokens"] = (
-            found[0]["tokens"] == seen["numpy"][0]["tokens"]
-        )
-    return rows
+def readme_row(name, found):
+    """Return the row of a configuration in the README's table."""
+    rows = found["contenders"]
+    ratios = [
+        "failed" if "error" in row else say_range(row["ratios"])
+        for contender, row in rows.items()
+        if contender != "numpy"
+    ]
+    peaks = [f"{rows[c].get('peak_mb', 0):,.0f}" for c in ("numpy", "torch")]
+    cells = [name, f"{found['tokens_per_second']:,.0f}", *ratios]
+    cells += [f"{found['of_peak']:.0%}", " / ".join(peaks)]
+    return f"| {' | '.join(cells)} |"
 
 
 def growth(seconds):
@@ -418,25 +475,9 @@ def growth(seconds):
     }
     base = {"kind": "step", "engine": "numpy", "seconds": seconds}
     return {
-        name: [statistics.median(ask(base | c, {})["times"]) for c in many]
+        name: [ask(base | case)["seconds"] for case in many]
         for name, many in cases.items()
     }
-
-
-def print_table(name, result):
-    """Print one configuration, a line a contender."""
-    print(f"\n{name}: sgemm {result['sgemm_gflops']:.0f} GFLOP/s")
-    print(f"{'':22}{'s a step':>9}{'tokens/s':>10}{'÷ ours':>8}", end="")
-    print(f"{'MFU':>7}{'peak MB':>9}{'loss':>9}")
-    for contender, row in result["contenders"].items():
-        if "error" in row:
-            print(f"{contender:22} failed: {row['error']}")
-            continue
-        print(
-            f"{contender:22}{row['seconds']:9.3f}"
-            f"{row['tokens_per_second']:10,.0f}{row['ratio']:8.2f}"
-            f"{row['mfu']:7.0%}{row['peak_mb']:9.0f}{row['losses'][-1]:9.4f}"
-        )
 
 
 def main():
@@ -444,34 +485,32 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--task", help=argparse.SUPPRESS)
     parser.add_argument("--json", metavar="FILE", help="write the figures")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=4.0)
+    parser.add_argument("--minutes", type=float, default=9, help="for rounds")
+    parser.add_argument("--seconds", type=float, default=2, help="of a turn")
     parser.add_argument("--only", choices=[*CONFIGS, "generation", "growth"])
     args = parser.parse_args()
     if args.task:
         print(json.dumps(run_contender(json.loads(args.task))))
         return
-    found = {}
-    for name in CONFIGS:
-        if args.only in (None, name):
-            found[name] = compare(name, args.rounds, args.seconds)
-            print_table(name, found[name])
-    if args.only in (None, "generation"):
-        found["generation"] = compare_generation(args.rounds, args.seconds)
-        print("\ngeneration, small, batch 1, greedy, with a KV cache")
-        for engine, row in found["generation"].items():
-            print(
-                f"{engine:22}{row['tokens_per_second']:10,.0f} tokens/s"
-                f"{row['ratio']:8.2f}  same tokens: {row['same_tokens']}"
-            )
+    everything = {}
     if args.only in (None, "growth"):
-        found["growth"] = growth(args.seconds / 2)
-        for name, times in found["growth"].items():
+        everything["growth"] = growth(args.seconds / 2)
+        for name, times in everything["growth"].items():
             line = ", ".join(f"{t:.3f}" for t in times)
             print(f"step of small as {name} doubles twice: {line} s")
+    names = [n for n in (*CONFIGS, "generation") if args.only in (None, n)]
+    if args.only != "growth":
+        rounds = take_turns(names, args.seconds, args.minutes)
+        found = {name: summarize(name, rounds[name]) for name in names}
+        for name in names:
+            print_found(name, found[name])
+        print()
+        for name in filter(CONFIGS.get, names):
+            print(readme_row(name, found[name]))
+        everything |= {"rounds": rounds, "found": found}
     if args.json:
         with open(args.json, "w", encoding="utf-8") as file:
-            json.dump(found, file, indent=2)
+            json.dump(everything, file, indent=2)
 
 
 if __name__ == "__main__":

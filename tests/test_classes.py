@@ -16,10 +16,11 @@ import classroom
 import numpy as np
 import pytest
 
-from helpers.classes import grade, jobs, judge, pages, submissions, wire
+from helpers.classes import grade, judge, pages, submissions, wire
 from helpers.classes.judge import Row, clean, seed_of
 from helpers.classes.sandbox import NO_ANSWER
 from helpers.classes.similar import alike, tree_of
+from helpers.lab import jobs
 
 pytest.importorskip("resource")  # Linux and macOS have limits
 SECONDS = 3
@@ -179,9 +180,8 @@ def test_what_is_no_file_is_one_sentence(what, tmp_path):
 
 
 def test_an_empty_or_missing_folder_is_refused(tmp_path, capsys):
-    assert jobs.main(["grade", str(tmp_path)]) == 2
-    assert jobs.main(["grade", str(tmp_path / "none")]) == 2
-    assert jobs.main(["marks"]) == 2
+    assert jobs.run("grade", [str(tmp_path)]) == 2
+    assert jobs.run("grade", [str(tmp_path / "none")]) == 2
     said = capsys.readouterr().err
     assert "unpack what the class handed in" in said and "no folder" in said
 

@@ -492,6 +492,26 @@ def few_of_the_grammar(source):
     return STORIES[:11] if source == "grammar" else load_stories(source)
 
 
+def test_a_recipe_is_what_the_command_leaves_open(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(cli, "load_stories", few_of_the_grammar)
+    asked = "--steps", 2, "--seq-len", 99, "--vocab-size", 300, "--d-model", 8
+    command = "train", "--preset", "grammar", "--folder", tmp_path, *asked
+    code, out, _ = run(*command)
+    assert code == 0 and "stories: 10 of grammar, and 1 more" in out
+    made, _ = load_run(tmp_path / "runs" / "my-grammar")
+    assert (made.step, made.settings.seq_len, made.config.d_model) == (
+        2,
+        99,
+        8,
+    )
+    assert (made.settings.lr, made.settings.windows) == (5e-3, "stories")
+    assert made.config.d_ff == cli.PRESETS["tiny"].d_ff
+    assert made.settings.batch_size == cli.SETTINGS.batch_size
+    assert run(*command, "--resume")[0] == 2  # its settings stay
+    resumed = "train", "--preset", "grammar", "--folder", tmp_path, "--resume"
+    assert "all 2 steps are done" in run(*resumed)[1]
+
+
 def test_train_takes_the_grammar_without_data(run, tmp_path, monkeypatch):
     monkeypatch.setattr(tinystories, "load_stories", few_of_the_grammar)
     command = "train", *FEW_STEPS, "--folder", tmp_path
@@ -677,6 +697,7 @@ for word; do printf '[%s]' "$word"; done
         ("report", "[report]"),
         ("report RUN=it's", "[report][--run][it's]"),
         ("report ON=my_stories.txt", "[report][--on][my stories.txt]"),
+        ("grammar", "[train][--preset][grammar]"),
         ("train NAME=a_b", "[train][--preset][tiny][--name][a b]"),
     ],
 )
@@ -690,7 +711,8 @@ def test_make_hands_names_on_as_they_are(words, said, tmp_path):
     python.parent.mkdir(parents=True)
     python.write_text(FAKE)
     python.chmod(0o755)
-    (tmp_path / ".venv" / "ready").touch()
+    for extra in ("lab", "data"):
+        (tmp_path / ".venv" / f"has-{extra}").touch()
     words = [word.replace("_", " ") for word in words.split()]
     done = subprocess.run(
         ["make", "--no-print-directory", *words],
@@ -711,6 +733,23 @@ def test_help(command, capsys):
     said = " ".join(capsys.readouterr().out.split())
     assert "--folder" in said
     assert (command == "train") == ("lesson 06 shows 32 of 128" in said)
+
+
+def test_help_loads_nothing_that_takes_seconds():
+    source = """
+import sys
+from helpers import __main__ as cli
+try:
+    cli.main(["--help"])
+finally:
+    slow = {"torch", "matplotlib", "datasets", "ipywidgets", "IPython"}
+    assert not slow & {*sys.modules}
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", source], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "train" in done.stdout
 
 
 @pytest.mark.parametrize("number", ["0", "-3", "many", "1.5"])

@@ -18,15 +18,18 @@ import zipfile
 from dataclasses import replace
 from fractions import Fraction
 
+import nbformat
 import numpy as np
 import pytest
 from clear import assert_clear
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
+from nbformat.v4 import new_code_cell, new_notebook
 
 from helpers import __main__ as cli
 from helpers import tinystories, training
+from helpers.checks import exercises, kernels
 from helpers.generation import (
     beam_search,
     generate,
@@ -608,7 +611,7 @@ def test_commands(words, folder):
 NUMBERS_OF_A_ROW = st.just(0.0) | st.floats(-1e9, 1e9) | st.integers(0, 10**9)
 ROWS = st.fixed_dictionaries(
     {
-        "step": st.integers(0, 10**6),
+        "step": st.integers(1, 10**6),  # others are refused
         "tokens": st.integers(0, 10**12),
         **dict.fromkeys(("train_loss", "valid_loss"), NUMBERS_OF_A_ROW),
         **dict.fromkeys(("grad_norm", "seconds"), NUMBERS_OF_A_ROW),
@@ -665,6 +668,132 @@ def test_measurements_that_say_odd_things(draw, tmp_path_factory):
         json.dumps(draw.draw(st.just(whole) | st.just(whole) | JSON))
     )
     answer(report.read_measured, odd, start_run(CONFIG, SHORT))
+
+
+# --- copies of a lesson ---
+
+GIVEN = "from helpers.checks import *"
+WRITTEN = "def twice(x):\n    return 2 * x\n\n\ndef half(x):\n    return x / 2"
+CHECK = "try_value(twice, 4, 2); try_value(half, 1, 2)"
+PIECES = [
+    *(
+        "def twice(x):\n",
+        "def half(x=",
+        "class twice:\n",
+        "    return 2 * x\n",
+    ),
+    *(
+        "    raise NotImplementedError\n",
+        "\n\n",
+        "twice = half = abs\n",
+        "[",
+        ")",
+    ),
+    *(
+        "%%time\n",
+        "!ls\n",
+        "half?\n",
+        "@checked\n",
+        "if True:\n    ",
+        '"""',
+        "#",
+    ),
+    *(
+        "\\",
+        "\t",
+        "\0",
+        "\r",
+        "\f",
+        "\u2028",
+        "\ud83d",
+        "é = 1\n",
+        "del half\n",
+    ),
+    *(
+        "async ",
+        "*",
+        "lambda: ",
+        "import twice as half\n",
+        "1" * 5000,
+        "-" * 999,
+    ),
+    *(GIVEN, WRITTEN, CHECK),
+]
+SOURCE = st.lists(st.sampled_from(PIECES) | TEXT, max_size=6).map("".join)
+
+
+def notebook_of(*sources):
+    """Return a lesson of three cells, or a copy, whose second is a blank."""
+    tags = [{}, {"tags": ["blank"]}, {}]
+    cells = [
+        new_code_cell(source, metadata=tag, id=f"c{i}")
+        for i, (source, tag) in enumerate(zip(sources, tags))
+    ]
+    return new_notebook(cells=cells)
+
+
+WHOLE = nbformat.writes(notebook_of(GIVEN, WRITTEN, CHECK)).encode()
+ODD_CELLS = st.dictionaries(
+    st.sampled_from(["id", "cell_type", "source", "metadata", "outputs", "x"]),
+    JSON | SOURCE,
+    max_size=3,
+)
+COPIES = (
+    spoiled(WHOLE)
+    | JSON.map(lambda value: json.dumps(value).encode())
+    | st.lists(SOURCE, min_size=3, max_size=3).map(
+        lambda sources: json.dumps(notebook_of(*sources)).encode()
+    )
+    | ODD_CELLS.map(
+        lambda odd: json.dumps(
+            {**json.loads(WHOLE), "cells": [notebook_of("")["cells"][0] | odd]}
+        ).encode()
+    )
+)
+RESULTS_KEPT = st.dictionaries(
+    st.just("01_small"),
+    JSON | some_of(note=JSON, code=JSON, digests=JSON, verdicts=JSON),
+)
+
+
+def look_only(lesson, notebook, folder):
+    """Stand for kernels.run, without a kernel."""
+    steps, _ = kernels.with_checks(lesson, notebook)
+    kernels.without_looks(steps, lesson)
+    return [("twice", "right", "")], "runs to its end"
+
+
+@fuzz(40, copy=COPIES, kept=RESULTS_KEPT | JSON)
+def test_a_copy_of_any_state_has_a_table(copy, kept, tmp_path_factory):
+    global answers
+    answers += 1
+    place = tmp_path_factory.getbasetemp()
+    lessons, folder = place / "lessons", place / "copies"
+    for path, content in (
+        (lessons / "01_small.ipynb", WHOLE),
+        (folder / "01_small.ipynb", copy),
+        (folder / exercises.RESULTS, json.dumps(kept).encode()),
+    ):
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+    out = io.StringIO()
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.redirect_stdout(out),
+    ):
+        patch.setattr(exercises, "run", look_only)
+        exercises.show_progress("01_small", lessons, folder)
+        exercises.progress((), lessons, folder)
+        exercises.show_progress("01_small", lessons, folder)
+    said = out.getvalue().splitlines()
+    assert all(line.isprintable() and len(line) < 300 for line in said)
+    try:
+        exercises.read(folder / "01_small.ipynb")
+    except ValueError:
+        assert all(line.startswith("01_small: is no no") for line in said)
+    else:
+        names = [line.split()[0] for line in said if line.startswith("    ")]
+        assert names.count("twice") >= 2 or "01_small: all blank" in said
 
 
 # --- the panel ---

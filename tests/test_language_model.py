@@ -23,6 +23,15 @@ def test_perplexity_is_the_inverse_of_the_mean_probability():
     assert perplexity(math.log(10)) == pytest.approx(10)
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("kind", [float, np.float32, np.float64])
+def test_perplexity_of_a_run_that_diverged(kind):
+    """Beyond what a float can hold it is inf, without a warning."""
+    assert math.isfinite(perplexity(kind(709)))
+    assert perplexity(kind(710)) == perplexity(kind("inf")) == math.inf
+    assert math.isnan(perplexity(kind("nan")))
+
+
 LOGITS = np.array(  # (2, 3, 4); the favourites are 1 3 0 and 2 2 0
     [
         [[0.0, 2.0, 1.0, -1.0], [0.0, 0.0, 0.0, 0.1], [9.0, 1.0, 1.0, 1.0]],

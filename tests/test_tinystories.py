@@ -6,6 +6,7 @@ slow one of the lesson; any text comes back from its ids; splits share no
 story; token arrays and batches are what they should be, position by position.
 """
 
+import tracemalloc
 from collections import Counter
 
 import numpy as np
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from tiktoken.load import load_tiktoken_bpe
 from tiktoken_ext import openai_public
 
+from helpers import tinystories
 from helpers.stories.grammar import tell_stories
 from helpers.tinystories import (
     END_OF_TEXT,
@@ -114,6 +116,21 @@ def test_merges_of_repeated_letters(text, size):
     got = train_bpe(text, size, ())
     assert got == naive_merges(text, size)
     assert list(got.values()) == list(range(len(got)))
+
+
+def test_a_merge_changes_the_counts_beside_it(monkeypatch):
+    """However long the words are: at most two are gone and two are new."""
+    letters = np.random.default_rng(0).integers(97, 123, (20, 500))
+    text = " ".join(bytes(row.tolist()).decode() for row in letters)
+    merge_everywhere, changed = tinystories.merge_everywhere, []
+
+    def count(*args):
+        changed.extend(new := merge_everywhere(*args))
+        return new
+
+    monkeypatch.setattr(tinystories, "merge_everywhere", count)
+    ids = bpe_tokenizer(train_bpe(text, 1000)).encode(text)
+    assert 0 < len(changed) < 4 * (len(text) - len(ids))
 
 
 def test_merges_do_not_cross_special_tokens():
@@ -288,12 +305,22 @@ def test_memory_mapped_equals_in_memory(stories, name, tmp_path):
     )
 
 
+def test_no_more_than_a_story_is_held_as_a_list():
+    """In a list an id takes up to 36 bytes, in the array 2."""
+    stories = STORIES * 30
+    tracemalloc.start()
+    tokenize_stories(stories, BPE)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 3 * sum(map(len, stories))
+
+
 def test_largest_id_fits_uint16():
     class Largest:
         vocab_size, end_of_text = 2**16, 2**16 - 1
 
-        def encode_batch(self, texts):
-            return [[0, 65_534] for _ in texts]
+        def encode(self, text):
+            return [0, 65_534]
 
     tokens = tokenize_stories(["story"], Largest())
     assert tokens.tolist() == [65_535, 0, 65_534, 65_535]

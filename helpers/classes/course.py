@@ -1,4 +1,4 @@
-"""Write what a class gets: python -m helpers.classes course FOLDER.
+"""Write what a class gets: python -m helpers course FOLDER.
 
 Support code. The folder is this repository with its blanks left blank: the
 lessons without solutions, the shelf without the functions that a lesson
@@ -184,7 +184,7 @@ def write_numbers(to, term):
     write_whole(path, source.replace(line, f"SEED = {seed}  #"))
     for module, names in cases.with_cases().items():
         kept = record.record(module, names, seed)
-        answers.save(module, kept, folder / "answers")
+        answers.write(folder / "answers" / f"{module}.npz", kept)
 
 
 def write_project(to):

@@ -1,4 +1,4 @@
-"""Grade a class: python -m helpers.classes grade FOLDER.
+"""Grade a class: python -m helpers grade FOLDER.
 
 Support code. Two notebooks at a time, each in a sandbox of its own. What is
 found of a notebook is kept under the digest of all that decides it: its

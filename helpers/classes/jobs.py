@@ -1,10 +1,9 @@
 """Hand out a course and grade a class, from the command line.
 
-Support code. A job gets the words behind its name and returns an exit code.
+Support code, for lab/jobs.py. A job gets the words behind its name.
 """
 
 import argparse
-import sys
 from collections import Counter
 
 RIGHTS = """\
@@ -18,7 +17,7 @@ def course(words):
     """Write what a class gets: the lessons to fill in, without solutions."""
     from helpers.classes.course import write_course
 
-    parser = argparse.ArgumentParser("python -m helpers.classes course")
+    parser = argparse.ArgumentParser("python -m helpers course")
     parser.add_argument("to", metavar="FOLDER")
     parser.add_argument("--term", default="", metavar="2027-spring")
     args = parser.parse_args(words)
@@ -30,7 +29,7 @@ def grade(words):
     from helpers.classes.grade import SECONDS, grade
 
     parser = argparse.ArgumentParser(
-        "python -m helpers.classes grade", description=RIGHTS
+        "python -m helpers grade", description=RIGHTS
     )
     add = parser.add_argument
     add("submissions", metavar="FOLDER")
@@ -43,22 +42,3 @@ def grade(words):
     said = ", ".join(f"{n} {verdict}" for verdict, n in count.most_common())
     print(f"{len(results)} notebooks: {said}")
     print(f"written: {args.to}/grades.csv, index.html, feedback, gradescope")
-
-
-JOBS = {"course": course, "grade": grade}
-
-
-def main(words=None):
-    """Run one job; return the exit code: 0 done, 2 an error, 130 ^C."""
-    words = sys.argv[1:] if words is None else words
-    if not words or words[0] not in JOBS:
-        print(f"error: name one of {', '.join(JOBS)}", file=sys.stderr)
-        return 2
-    try:
-        return JOBS[words[0]](words[1:]) or 0
-    except KeyboardInterrupt:
-        print("\nstopped; the same command goes on", file=sys.stderr)
-        return 130
-    except (ValueError, OSError) as error:
-        print("error:", error, file=sys.stderr)
-        return 2

@@ -4,6 +4,8 @@ The usual mistakes are those that the causes know, made in the shelf's
 source; the others are written anew, and so try the causes from outside.
 """
 
+import inspect
+
 import numpy as np
 
 from helpers.checks.causes import tinystories as causes
@@ -192,6 +194,19 @@ OTHERS = {
         ("merge(old, pair, new_id)", "merge(old, new_id, pair)", "-"),
         ("where.pop(pair)", "where.pop(pair)[:]", "-"),
         ("where.pop(pair)", "pairs.pop(pair)", "-"),
+        (
+            "def merge_everywhere(pair, new_id, words, counts, pairs, "
+            "where):\n"
+            "    changed = set()\n"
+            "    for index in where.pop(pair):\n"
+            "        words[index] = merge(words[index], pair, new_id)\n"
+            "        for made in zip(words[index], words[index][1:]):\n"
+            "            pairs[made] += counts[index]\n"
+            "            where[made].add(index)\n"
+            "            changed.add(made)\n"
+            "    return changed",
+            "keeps the old pairs counted",
+        ),
         ("pairs[gone] -= counts[index]", "pairs[gone] -= counts[0]", "-"),
     ],
     "most_frequent": [
@@ -381,8 +396,12 @@ OTHERS = {
             "    return np.array(ids, np.uint16)",
             "lacks the separator before the first",
         ),
-        ("@checked\n", "", "-"),
-        (".astype(np.uint16)", "", "int64"),
+        ("@checked\n", "", "OverflowError"),
+        (
+            "encode(story), np.uint16)",
+            "encode(story))",
+            "int64",
+        ),
         ("np.concatenate(pieces)", "np.array(pieces)", "-"),
         ("    files.write_tokens(path, tokens)\n", "", "-"),
         (
@@ -684,12 +703,17 @@ RIGHT = {
         "        return np.load(path, mmap_mode='r')\n"
         "    return tokens",
         (
+            "    end = np.array([tokenizer.end_of_text], np.uint16)\n"
+            "    pieces = [end]\n"
+            "    for story in stories:\n"
+            "        pieces += [np.array(tokenizer.encode(story), "
+            "np.uint16), end]\n"
+            "    tokens = np.concatenate(pieces)\n",
+            "    end = [tokenizer.end_of_text]\n"
             "    pieces = [end]\n"
             "    for ids in tokenizer.encode_batch(stories):\n"
-            "        pieces += [ids, end]\n",
-            "    pieces = [end, *(\n"
-            "        ids + end for ids in tokenizer.encode_batch(stories)\n"
-            "    )]\n",
+            "        pieces += [ids, end]\n"
+            "    tokens = np.concatenate(pieces).astype(np.uint16)\n",
         ),
         (
             "    files.write_tokens(path, tokens)\n",
@@ -727,6 +751,9 @@ RIGHT = {
 }
 
 SOLUTIONS = {
+    "merge_everywhere": inspect.getsource(causes.merge_plainly)
+    .replace("merge_plainly", "merge_everywhere")
+    .replace("right.merge", "merge"),
     "bytes_per_token": """\
 def bytes_per_token(texts, encode):
     n_bytes = sum(len(text.encode("utf-8")) for text in texts)

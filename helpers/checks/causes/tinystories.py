@@ -289,10 +289,26 @@ MERGE_EVERYWHERE = (
 )
 
 
+def merge_plainly(pair, new_id, words, counts, pairs, where):
+    """Do what merge_everywhere does: all pairs of a word out, and in again."""
+    changed = set()
+    for index in where.pop(pair):
+        old = words[index]
+        new = right.merge(old, pair, new_id)
+        words[index] = new
+        for gone in zip(old, old[1:]):
+            pairs[gone] -= counts[index]
+        for made in zip(new, new[1:]):
+            pairs[made] += counts[index]
+            where[made].add(index)
+            changed.add(made)
+        changed.update(zip(old, old[1:]))
+    return [other for other in changed if pairs[other] > 0]
+
+
 def merge_everywhere(*arguments):
     use = cases._merge_and_look
-    function = right.merge_everywhere
-    yield from altered(function, MERGE_EVERYWHERE, arguments, use=use)
+    yield from altered(merge_plainly, MERGE_EVERYWHERE, arguments, use=use)
 
 
 MOST_FREQUENT = (
@@ -570,8 +586,8 @@ TOKENIZE_STORIES = (
         "has a separator too many at the end",
     ),
     (
-        "pieces += [ids, end]",
-        "pieces = [ids, end]",
+        "pieces += [np",
+        "pieces = [np",
         "holds the last story alone",
     ),
     (
@@ -580,13 +596,13 @@ TOKENIZE_STORIES = (
         "lacks the separator before the first story",
     ),
     (
-        "pieces += [ids, end]",
-        "pieces += [ids]",
+        "np.uint16), end]",
+        "np.uint16)]",
         "lacks the separators after the stories",
     ),
     (
-        "pieces += [ids, end]",
-        "pieces += [end, ids, end]",
+        "pieces += [np",
+        "pieces += [end, np",
         "has two separators between stories",
     ),
     (
@@ -595,18 +611,18 @@ TOKENIZE_STORIES = (
         "lacks the separator after the last story",
     ),
     (
-        ".astype(np.uint16)",
-        ".astype(np.int64)",
+        "np.concatenate(pieces)",
+        "np.concatenate(pieces).astype(np.int64)",
         "has int64 ids: 16 bits are enough",
     ),
     (
-        ".astype(np.uint16)",
-        ".astype(np.int16)",
+        "np.concatenate(pieces)",
+        "np.concatenate(pieces).astype(np.int16)",
         "has int16 ids: from 32,768 on they turn negative, uint16 is wanted",
     ),
     (
-        ".astype(np.uint16)",
-        ".astype(np.uint8)",
+        "np.concatenate(pieces)",
+        "np.concatenate(pieces).astype(np.uint8)",
         "has uint8 ids: from 256 on they begin again at 0",
     ),
     (
