@@ -249,9 +249,14 @@ class Room(NamedTuple):
 def furnish(lesson):
     """Return the Room of a lesson.
 
-    A stub holds the names that the lesson imports and no others.
+    A stub holds the names that the lesson imports and no others; of earlier
+    lessons all that they hand on.
     """
     world, stubs, packages = {}, {"helpers": {}}, {"numpy"}
+    for earlier in lessons.LESSONS[: lessons.LESSONS.index(lesson)]:
+        module = import_module(f"helpers.{earlier}")
+        found = {name: getattr(module, name) for name in module.__all__}
+        stubs[module.__name__] = found
     for source in notebook_of(lesson):
         for node in statements(source):
             if isinstance(node, ast.Import):
