@@ -176,6 +176,8 @@ def sandbox(job):
     with process:
         try:
             say(job)
+            if not process.stdout.readline():
+                raise ValueError(f"the sandbox of {job['lesson']} is broken")
             yield ask
         finally:
             process.kill()

@@ -64,6 +64,7 @@ def main():
     """Read a job; then answer each line that asks for [name, way]."""
     job = json.loads(sys.stdin.readline())
     job["room"] = prepare(job["lesson"])
+    print("ready", flush=True)
     gc.freeze()  # so that a child does not copy what it only looks at
     for line in sys.stdin:
         name, way = json.loads(line)
@@ -255,8 +256,10 @@ def furnish(lesson):
     world, stubs, packages = {}, {"helpers": {}}, {"numpy"}
     for earlier in lessons.LESSONS[: lessons.LESSONS.index(lesson)]:
         module = import_module(f"helpers.{earlier}")
-        found = {name: getattr(module, name) for name in module.__all__}
-        stubs[module.__name__] = found
+        names = getattr(module, "__all__", lessons.shelf(earlier))
+        stubs[module.__name__] = {
+            name: getattr(module, name) for name in names
+        }
     for source in notebook_of(lesson):
         for node in statements(source):
             if isinstance(node, ast.Import):
