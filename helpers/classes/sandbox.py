@@ -56,7 +56,7 @@ COMMON = (  # of Python's library, loaded before the fences stand
     "bisect collections copy dataclasses datetime decimal encodings.cp437 "
     "fractions functools hashlib heapq io itertools json math mmap operator "
     "os pathlib pickle random re shutil statistics string struct tempfile "
-    "time types typing unicodedata unittest.mock warnings zipfile zlib"
+    "time timeit types typing unicodedata unittest.mock warnings zipfile zlib"
 )
 
 
