@@ -17,9 +17,9 @@ site_set := .venv/has-site
 torch_cpu := https://download.pytorch.org/whl/cpu
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab panel lessons exercises progress torch data gpt2 llama train \
-    grammar report run test check fuzz environments bench experiments lint \
-    format lite book testsite clean
+.PHONY: help setup lab panel lessons exercises progress torch course grade \
+    data gpt2 llama train grammar report run test check fuzz classroom \
+    environments bench experiments lint format lite book testsite clean
 
 help:  ## say this
 	@awk -F ':.*## ' '/^#: / {sub(/^#: /, ""); printf "\n%s\n", $$0} \
@@ -76,6 +76,17 @@ panel: $(lab_set)  ## serve the panel of lesson 07 as a page of its own
 torch: $(check_set)  ## let PyTorch itself answer the checks
 	@echo "PyTorch is installed; a kernel that runs sees it when it restarts"
 
+#: To teach
+
+# TERM of the environment is the terminal's: only make TERM=... counts.
+term = $(if $(filter command,$(firstword $(origin TERM))),--term "$$TERM")
+
+course: $(lab_set)  ## write what a class gets (TO=folder TERM=2027-spring)
+	@$(venv) -m helpers course "$$TO" $(term)
+
+grade: $(lab_set)  ## grade a class (SUBMISSIONS=folder TERM=... TO=grades)
+	@$(venv) -m helpers grade "$$SUBMISSIONS" $(term) $(if $(TO),--to "$$TO")
+
 #: To train
 
 # A name may have spaces and quotes in it, or be several names: the shell sees
@@ -131,6 +142,9 @@ experiments: $(lab_set)  ## make what the tables of the appendices lack
 fuzz: $(test_set)  ## send odd input to every border, for long (FUZZ=100000)
 	@FUZZ=$(FUZZ) $(venv) -m pytest --durations=5 -n 2 --dist load \
 	    tests/test_fuzz.py
+
+classroom: $(test_set)  ## grade a made-up class of a hundred, row by row
+	@$(venv) -m pytest -m classroom --durations=1 tests/test_classes.py
 
 environments: $(test_set)  ## try it where it was not made (PLACES="odd-folder")
 	@$(venv) tests/environments.py $(PLACES)

@@ -5,6 +5,7 @@ calls stand in helpers/checks/cases, what has to come in helpers/checks/
 answers; neither torch nor the learner's other functions have a say.
 """
 
+import contextlib
 import copy
 import dis
 
@@ -84,12 +85,19 @@ def try_case(lesson, name, pair, case, dtype):
         expected = answers.load(lesson)[name][case.title]
     case.arguments = cast(case.arguments, dtype)
     case.settings = cast(case.settings, dtype)
-    try:
+    with located(name, case, len(pair) > 1):
         TRY[case.kind](name, pair, case, expected, dtype)
+
+
+@contextlib.contextmanager
+def located(name, case, backward):
+    """Let a Mistake say which function it was, and in which case."""
+    try:
+        yield
     except Mistake as mistake:
         if not mistake.name.startswith(name):
-            backward = len(pair) > 1 and mistake.name != "out"
-            function = f"{name}_backward" if backward else name
+            behind = backward and mistake.name != "out"
+            function = f"{name}_backward" if behind else name
             mistake.where = f"{function} with {case.title}: "
         elif mistake.kind != "refusal":
             mistake.when = f" with {case.title}"
@@ -131,11 +139,25 @@ def try_pair(name, pair, case, expected, dtype):
 
 def try_value(name, pair, case, expected, dtype):
     """Compare what a function returns."""
+    got, changed = run_value(name, pair[0], case)
+    judge_value(name, got, case, expected, dtype, TOLERANCE[dtype])
+    if changed:
+        raise changed_in_place(name, changed)
+
+
+def run_value(name, function, case):
+    """Return what a function returns, and an argument that it changed."""
     given = copy.deepcopy((case.arguments, case.settings))
-    got = call(adapt(name, pair[0], case), *given[0], **given[1])
+    got = call(adapt(name, function, case), *given[0], **given[1])
+    changed = name_changed(function, case, *given)
+    return got, None if changed in case.in_place else changed
+
+
+def judge_value(name, got, case, expected, dtype, tolerance):
+    """Raise Mistake unless a function returned what it should."""
     wanted = dtype if has_floats(case) and case.keeps_dtype else None
     try:
-        compare("result", got, expected, TOLERANCE[dtype], wanted)
+        compare("result", got, expected, tolerance, wanted)
     except Mistake as mistake:
         if mistake.kind == "dtype" and dtype is np.float32:
             mistake.cause = FLOAT64
@@ -143,9 +165,6 @@ def try_value(name, pair, case, expected, dtype):
             name, got, expected, case.arguments, case.settings
         )
         raise
-    changed = name_changed(pair[0], case, *given)
-    if changed and changed not in case.in_place:
-        raise changed_in_place(name, changed)
 
 
 def adapt(name, function, case):

@@ -14,6 +14,7 @@ import types
 from functools import cache
 from pathlib import Path
 
+from helpers.checks.shelf import is_blank
 from helpers.checks.verdicts import Mistake
 
 LESSONS = (  # the modules of the lessons, in their order
@@ -32,17 +33,38 @@ LESSONS = (  # the modules of the lessons, in their order
 
 
 @cache
+def tree_of(module):
+    """Return the statements of a lesson's module."""
+    path = Path(__file__).resolve().parents[1] / f"{module}.py"
+    return ast.parse(path.read_text("utf-8")).body
+
+
+@cache
 def names_in(module):
     """Return the names that a lesson's module defines, with "Adam.step"."""
-    path = Path(__file__).resolve().parents[1] / f"{module}.py"
     found = set()
-    for node in ast.parse(path.read_text("utf-8")).body:
+    for node in tree_of(module):
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             found.add(node.name)
         for part in node.body if isinstance(node, ast.ClassDef) else []:
             if isinstance(part, ast.FunctionDef):
                 found.add(f"{node.name}.{part.name}")
     return found
+
+
+@cache
+def blank_in(module):
+    """Return the names in a module that are blank, or call what is."""
+    kinds = ast.FunctionDef | ast.ClassDef
+    nodes = [node for node in tree_of(module) if isinstance(node, kinds)]
+    blank = {node.name for node in nodes if is_blank(node)}
+    before = None
+    while blank != before:
+        before = set(blank)
+        for node in nodes:
+            named = {getattr(part, "id", None) for part in ast.walk(node)}
+            blank |= {node.name} if named & before else set()
+    return blank
 
 
 def lesson_of(function):
@@ -75,9 +97,12 @@ def is_own(value):
 
 
 def shelf(module):
-    """Return {name: function or class} of what a lesson's module defines."""
+    """Return {name: function or class} of what a lesson's module defines.
+
+    In a course that was handed out most of it is blank, and left out.
+    """
     found = vars(importlib.import_module(f"helpers.{module}"))
-    names = names_in(module)
+    names = names_in(module) - blank_in(module)
     return {name: found[name] for name in names if name in found}
 
 
@@ -90,8 +115,14 @@ def isolate(*functions):
     own = [function for function in functions if is_own(function)]
     if not own:
         return tuple(map(plain, functions))
-    module, namespace = lesson_of(own[0]), namespace_of(own[0])
+    module = lesson_of(own[0])
     theirs = shelf(module) if module else {}
+    return put_among(theirs, namespace_of(own[0]), functions)
+
+
+def put_among(theirs, namespace, functions):
+    """Return copies of functions of a namespace that call theirs in it."""
+    own = [function for function in functions if is_own(function)]
     world = namespace | theirs
     ours = {
         name: value

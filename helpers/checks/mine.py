@@ -7,7 +7,6 @@ shelf's: whatever holds the function of helpers/<lesson>.py, be it a later
 module, a table or a default, then runs the learner's.
 """
 
-import ast
 import contextlib
 import importlib
 import inspect
@@ -20,8 +19,8 @@ from helpers.checks.blanks import check_one
 from helpers.checks.cases import find_cases
 from helpers.checks.cells import code_cells, read, to_write
 from helpers.checks.exercises import EXERCISES, LESSONS, find
-from helpers.checks.lessons import names_in, rebuild
-from helpers.checks.shelf import statements
+from helpers.checks.lessons import blank_in, names_in, rebuild
+from helpers.checks.lift import lift
 from helpers.checks.table import find_own, look_up, read_states
 from helpers.runs.params import attention_weights
 
@@ -57,7 +56,8 @@ def take(lesson, folder):
         return f"none of your own ({error})"
     module = module_of(lesson)
     names = [n for n in to_write(lesson) if n in names_in(module.__name__[8:])]
-    mine = lift(notebook, module, names)
+    sources = [cell.source for cell in code_cells(notebook)]
+    mine = lift(sources, world_of(module), names)
     left = {name: why(name, mine, notebook) for name in names}
     right = [name for name in names if not left[name]]
     for name in find_unfit(module, right, mine):
@@ -78,55 +78,10 @@ def module_of(lesson):
     return importlib.import_module(f"helpers.{name}")
 
 
-# out of the copy
-
-
-def lift(notebook, module, names):
-    """Return the namespace of a notebook that has run only what names need.
-
-    It is the module's, with the learner's functions in place of the shelf's.
-    """
-    world = vars(module) | {"__name__": "__main__"}
-    nodes = {}  # name: the statement that binds it last
-    for cell in code_cells(notebook):
-        for node in statements(cell.source):
-            nodes |= dict.fromkeys(bound_by(node), node)
-    owners = {name.partition(".")[0] for name in names}
-    wanted, waiting = set(), [n for n in owners if n in nodes]
-    while waiting:
-        name = waiting.pop()
-        wanted.add(name)
-        waiting += [
-            part.id
-            for part in ast.walk(nodes[name])
-            if isinstance(part, ast.Name)
-            and part.id in nodes
-            and part.id not in wanted
-            and (part.id in owners or part.id not in vars(module))
-        ]
-    once = {id(nodes[name]): nodes[name] for name in nodes if name in wanted}
-    for node in once.values():
-        source = ast.Module([node], [])
-        silent = contextlib.redirect_stdout(io.StringIO())
-        with contextlib.suppress(Exception), silent:
-            exec(compile(source, "<your function>", "exec"), world)
-    return world
-
-
-def bound_by(node):
-    """Return the names that a statement of a notebook binds."""
-    if isinstance(node, ast.FunctionDef | ast.ClassDef):
-        return [node.name]
-    if isinstance(node, ast.Import | ast.ImportFrom):
-        names = [a.asname or a.name.partition(".")[0] for a in node.names]
-        return [name for name in names if name != "*"]
-    targets = node.targets if isinstance(node, ast.Assign) else []
-    return [
-        part.id
-        for target in targets
-        for part in ast.walk(target)
-        if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)
-    ]
+def world_of(module):
+    """Return the names of a module of the shelf, without its blanks."""
+    blank = blank_in(module.__name__.removeprefix("helpers."))
+    return {n: v for n, v in vars(module).items() if n not in blank}
 
 
 def why(name, mine, notebook):
@@ -230,6 +185,8 @@ def fits(module):
             function = getattr(function, method) if owner else function
             try:
                 check_one(function)
+            except NotImplementedError:
+                pass  # a shelf that was handed out has blanks
             except Exception:
                 return False
     return shows_attention()
@@ -240,9 +197,12 @@ def shows_attention():
     from helpers.language_model import TINY, init_params, language_model
 
     params = init_params(TINY, np.random.default_rng(0))
-    with contextlib.suppress(Exception):
+    try:
         _, cache = language_model(np.array([[0, 1, 2]]), params, TINY)
         weights = attention_weights(cache)
         shape = (TINY.n_layers, 1, TINY.n_heads, 3, 3)
         return weights.shape == shape and np.allclose(weights.sum(-1), 1)
-    return False
+    except NotImplementedError:
+        return True  # there is no model yet
+    except Exception:
+        return False

@@ -126,6 +126,23 @@ def panel(words):
     main(words)
 
 
+# for instructors
+
+
+def course(words):
+    """Write what a class gets: the lessons to fill in, without solutions."""
+    from helpers.classes.jobs import course
+
+    course(words)
+
+
+def grade(words):
+    """Grade what a class handed in; the same words go on after a stop."""
+    from helpers.classes.jobs import grade
+
+    grade(words)
+
+
 # for contributors
 
 
@@ -190,4 +207,6 @@ JOBS = {
     "exercises": exercises,
     "progress": progress,
     "panel": panel,
+    "course": course,
+    "grade": grade,
 } | FOR_CONTRIBUTORS
