@@ -341,8 +341,9 @@ def kl_estimate(log_probs, reference):
 
 
 def kl_estimate_backward(dout, cache):
-    """Return dlog_probs; reference is constant."""
-    return dout * (1 - np.exp(cache))
+    """Return dlog_probs, dreference."""
+    dlog_probs = dout * (1 - np.exp(cache))
+    return dlog_probs, -dlog_probs
 
 
 def exact_kl(logits, reference):
@@ -356,9 +357,11 @@ def exact_kl(logits, reference):
 
 
 def exact_kl_backward(dout, cache):
-    """Return dlogits; reference is constant."""
+    """Return dlogits, dreference: the second is what distillation uses."""
     p, q, kl = cache
-    return dout[..., None] * np.exp(p) * (p - q - kl[..., None])
+    dout = dout[..., None]
+    dlogits = dout * np.exp(p) * (p - q - kl[..., None])
+    return dlogits, dout * (np.exp(q) - np.exp(p))
 
 
 def entropy(logits):
@@ -385,8 +388,10 @@ def policy_loss_backward(dout, cache):
     """Return dlog_probs (B, T), zero where nothing is scored."""
     gain_cache, kl_cache, scored, beta = cache
     each = scored * (float(dout) / int(scored.sum()))
+    each = each.astype(kl_cache.dtype)
     dgain = clipped_gain_backward(-each, gain_cache)
-    return dgain + kl_estimate_backward(beta * each, kl_cache)
+    dkl, _ = kl_estimate_backward(beta * each, kl_cache)
+    return dgain + dkl
 
 
 def policy_gradient(clip=0.2, beta=0.0):
