@@ -39,13 +39,13 @@ THINGS = {
     for plot, symbol in PLOTS.items()
     for _, thing, *_ in GRAMMAR[symbol]
 }
-ENDS = {
+ENDINGS = {
     "friends": "From that day on",
-    "tomorrow": "The next day",
+    "next day": "The next day",
     "often": "After that",
     "happy": "was happy",
 }
-KINDS = {"name": NAMES, "thing": THINGS, "end": ENDS}
+KINDS = {"name": NAMES, "thing": THINGS, "end": ENDINGS}
 PAIRS = list(itertools.product(NAMES, THINGS))
 IGNORE = -100  # as a target: not scored
 
@@ -65,7 +65,7 @@ def draw_requests(n, rng, unseen=False):
     requests = []
     for place in rng.choice(places, n):
         name, thing = PAIRS[place]
-        end = str(rng.choice(list(ENDS)))
+        end = str(rng.choice(list(ENDINGS)))
         requests.append({"name": name, "thing": thing, "end": end})
     return requests
 
@@ -94,7 +94,7 @@ def grammar_for(request):
         symbol: request["name"],
         "plot": plot,
         PLOTS[plot]: request["thing"],
-        "ending": ENDS[request["end"]],
+        "ending": ENDINGS[request["end"]],
     }
     return GRAMMAR | {
         name: [choice for choice in GRAMMAR[name] if says(choice[1], words)]
@@ -111,13 +111,23 @@ def obeys(request, story):
     return {
         "name": says(story, f"named {request['name']}"),
         "thing": says(story, request["thing"]),
-        "end": says(end, ENDS[request["end"]]),
+        "end": says(end, ENDINGS[request["end"]]),
     }
 
 
 def verified(request, story):
     """Return 1.0 if the story is whole, right and as asked for, else 0.0."""
     return float(is_story(story, grammar_for(request)))
+
+
+def counts(word):
+    """Return a reward with a hole: how often a story says the word."""
+    whole = re.compile(rf"\b{re.escape(word)}\b")
+
+    def reward(request, story):
+        return float(len(whole.findall(story)))
+
+    return reward
 
 
 def shares_obeyed(requests, stories):
@@ -253,7 +263,7 @@ def token_log_probs_backward(dout, cache):
     return dlogits * (dout * scored)[..., None]
 
 
-def score(ids, targets, params, config):
+def score_targets(ids, targets, params, config):
     """Return the log probability of each target (B, T), no gradient."""
     logits, _ = language_model(ids, params, config)
     return token_log_probs(logits, targets)[0]
@@ -412,7 +422,7 @@ def policy_gradient(clip=0.2, beta=0.0):
     return gradient
 
 
-def answer(requests, params, config, tokenizer, rng):
+def write_answers(requests, params, config, tokenizer, rng):
     """Let a model answer side by side at temperature 1.
 
     Returns the stories, ids (B, T) and targets (B, T).
@@ -427,43 +437,52 @@ def answer(requests, params, config, tokenizer, rng):
     return stories, *answer_batch(prompts, ended)
 
 
+def per_story(values, scored):
+    """Return the mean over rows of the sum of what is scored, a float."""
+    return float((values * scored).sum(axis=1).mean())
+
+
+def compare_policies(ids, targets, params, reference, config):
+    """Return each target's log probability under params and reference.
+
+    ids, targets (B, T) -> (B, T) twice, and a row of numbers per story:
+    exact KL and entropy in nats, summed along what was drawn, and tokens.
+    """
+    logits, _ = language_model(ids, params, config)
+    distant, _ = language_model(ids, reference, config)
+    scored = targets != IGNORE
+    row = {
+        "kl": per_story(exact_kl(logits, distant)[0], scored),
+        "entropy": per_story(entropy(logits), scored),
+        "tokens": per_story(scored, scored),
+    }
+    old, _ = token_log_probs(logits, targets)
+    far, _ = token_log_probs(distant, targets)
+    return old, far, row
+
+
 def roll_outs(run, reference, tokenizer, reward, groups=8, size=8, times=2):
     """Return draw(rng): answers of the run's policy, and what they earned.
 
     reference: the parameters not to drift from; reward(request, story) is a
-    float. Each batch comes times times before new answers are drawn. A row
-    of run.log says what a batch was like, per story.
+    float. Each batch comes times times before new answers are drawn, and
+    leaves a row in run.log.
     """
     left = []
 
     def draw(rng):
-        if not left:
-            requests = np.repeat(draw_requests(groups, rng), size).tolist()
-            told = answer(requests, run.params, run.config, tokenizer, rng)
-            stories, ids, targets = told
-            rewards = [reward(*pair) for pair in zip(requests, stories)]
-            logits, _ = language_model(ids, run.params, run.config)
-            distant, _ = language_model(ids, reference, run.config)
-            scored = targets != IGNORE
-            run.log.append(
-                {
-                    "step": run.step,
-                    "reward": float(np.mean(rewards)),
-                    "kl": per_story(exact_kl(logits, distant)[0], scored),
-                    "entropy": per_story(entropy(logits), scored),
-                    "tokens": float(scored.sum(axis=1).mean()),
-                }
-                | shares_obeyed(requests, stories)
-            )
-            old, _ = token_log_probs(logits, targets)
-            far, _ = token_log_probs(distant, targets)
-            advantages = group_advantages(rewards, size).astype(old.dtype)
-            left.extend([(ids, targets, old, far, advantages)] * times)
+        if left:
+            return left.pop()
+        requests = np.repeat(draw_requests(groups, rng), size).tolist()
+        world = run.params, run.config, tokenizer, rng
+        stories, ids, targets = write_answers(requests, *world)
+        rewards = [reward(*pair) for pair in zip(requests, stories)]
+        both = run.params, reference, run.config
+        old, far, row = compare_policies(ids, targets, *both)
+        row |= {"step": run.step, "reward": float(np.mean(rewards))}
+        run.log.append(row | shares_obeyed(requests, stories))
+        advantages = group_advantages(rewards, size).astype(old.dtype)
+        left.extend([(ids, targets, old, far, advantages)] * times)
         return left.pop()
 
     return draw
-
-
-def per_story(values, scored):
-    """Return the mean over rows of the sum of what is scored, a float."""
-    return float((values * scored).sum(axis=1).mean())

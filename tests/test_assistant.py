@@ -16,12 +16,11 @@ from test_gradients import moved_params
 
 from helpers import assistant
 from helpers.assistant import (
-    ENDS,
+    ENDINGS,
     IGNORE,
     NAMES,
     PAIRS,
     THINGS,
-    answer,
     draw_requests,
     exact_kl,
     fine_tune,
@@ -37,6 +36,7 @@ from helpers.assistant import (
     supervised_batch,
     token_log_probs,
     verified,
+    write_answers,
 )
 from helpers.language_model import (
     ModelConfig,
@@ -127,7 +127,11 @@ def test_unseen_pairs_stay_unseen():
     for unseen in (False, True):
         requests = draw_requests(4000, rng, unseen)
         drawn[unseen] = {(r["name"], r["thing"]) for r in requests}
-        for kind, known in (("name", NAMES), ("thing", THINGS), ("end", ENDS)):
+        for kind, known in (
+            ("name", NAMES),
+            ("thing", THINGS),
+            ("end", ENDINGS),
+        ):
             assert {request[kind] for request in requests} == set(known)
     assert not drawn[False] & drawn[True]
     assert drawn[False] | drawn[True] == set(PAIRS)
@@ -375,7 +379,7 @@ def test_merging_changes_the_weights_of_the_blocks_alone():
 def test_dpo_starts_at_log_2(tokenizer):
     params, config, ids, targets, _ = pairs_of(5)
     batch = ids, targets
-    start = assistant.score(*batch, params, config).sum(axis=1)
+    start = assistant.score_targets(*batch, params, config).sum(axis=1)
     loss, _ = assistant.dpo_loss_and_grads(*batch, start, params, config)
     assert abs(loss - math.log(2)) < 1e-6
 
@@ -407,7 +411,7 @@ def test_estimates_agree_with_the_exact_kl_where_all_can_be_counted():
 def test_answers_are_scored_as_they_were_drawn(tokenizer):
     params, config = small_model(tokenizer, 60)
     requests = draw_requests(4, np.random.default_rng(1))
-    told = answer(
+    told = write_answers(
         requests, params, config, tokenizer, np.random.default_rng(2)
     )
     stories, ids, targets = told
@@ -449,5 +453,5 @@ def test_fine_tuning_leaves_the_model_it_starts_from():
 
 def test_every_word_asked_for_is_one_the_grammar_can_say():
     texts = str(GRAMMAR)
-    for word in (*NAMES, *THINGS, *ENDS.values()):
+    for word in (*NAMES, *THINGS, *ENDINGS.values()):
         assert re.search(rf"\b{word}\b", texts)
