@@ -161,17 +161,17 @@ def answer_batch(prompts, answers):
     return ids, targets
 
 
-def supervised_batch(requests, tokenizer, rng):
-    """Tell a story for each request; return ids, targets (B, T)."""
+def supervised_batch(requests, tokenizer, rng, longest=160):
+    """Tell a story for each request; return ids, targets (B, T).
+
+    Rows of more than longest ids, about one in a thousand, are cut.
+    """
     prompts = [prompt_ids(request, tokenizer) for request in requests]
-    answers = [
-        [
-            *tokenizer.encode(tell_story(rng, grammar_for(request))),
-            tokenizer.end_of_text,
-        ]
-        for request in requests
-    ]
-    return answer_batch(prompts, answers)
+    stories = [tell_story(rng, grammar_for(request)) for request in requests]
+    end = [tokenizer.end_of_text]
+    answers = [tokenizer.encode(story) + end for story in stories]
+    ids, targets = answer_batch(prompts, answers)
+    return ids[:, :longest], targets[:, :longest]
 
 
 def fine_tune(params, config, settings):

@@ -196,7 +196,8 @@ def prove_answer_batch(module):
 def test_the_loss_is_that_of_the_answers_alone(tokenizer):
     params, config = small_model(tokenizer, 300)
     requests = draw_requests(3, np.random.default_rng(1))
-    batch = supervised_batch(requests, tokenizer, np.random.default_rng(2))
+    rng = np.random.default_rng(2)
+    batch = supervised_batch(requests, tokenizer, rng, 300)
     logits, _ = language_model(batch[0], params, config)
     loss, _ = cross_entropy(logits.astype(np.float64), batch[1])
     log_probs = log_softmax(logits.astype(np.float64))
