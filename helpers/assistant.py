@@ -75,18 +75,22 @@ def request_text(request):
     return " ".join(f"{kind}: {asked}." for kind, asked in request.items())
 
 
-def grammar_for(request):
-    """Return the grammar of all stories that a request asks for.
-
-    It keeps one choice where the request decides, and everything else.
-    Raises ValueError for what no story can have.
-    """
+def check_request(request):
+    """Raise ValueError for what no story can have."""
     for kind, known in KINDS.items():
         if request.get(kind) not in known:
             raise ValueError(
                 f"no story has the {kind} {request.get(kind)!r}; ask for one "
                 f"of {', '.join(known)}"
             )
+
+
+def grammar_for(request):
+    """Return the grammar of all stories that a request asks for.
+
+    It keeps one choice where the request decides, and everything else.
+    """
+    check_request(request)
     plot = THINGS[request["thing"]]
     symbol = NAMES[request["name"]]
     wanted = {
