@@ -27,6 +27,7 @@ LESSONS = {  # in their order: the notebook and the module it builds
     "A1_digit_operations": "digit_operations",
     "A2_experiments": "experiments",
     "A3_scale": "scale",
+    "A5_assistant": "assistant",
 }
 ORDER = list(LESSONS.values())
 pytestmark = pytest.mark.quick
