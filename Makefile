@@ -92,6 +92,7 @@ experiments: $(ready)  ## make what the tables of the appendices lack
 	@$(venv) -m helpers.experiments
 	@$(venv) -m helpers.runs.digit_tables
 	@$(venv) -m helpers.runs.scale_tables
+	@$(venv) -m helpers.runs.assistant_tables
 
 fuzz: $(ready)  ## send odd input to every border, for long (FUZZ=100000)
 	@FUZZ=$(FUZZ) $(venv) -m pytest --durations=5 -n 2 --dist load \

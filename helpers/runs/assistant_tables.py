@@ -32,10 +32,10 @@ from helpers.training import TrainSettings, train_steps
 
 BASE = DATA / "runs" / "grammar"
 SUPERVISED = TrainSettings(
-    steps=300, batch_size=16, lr=3e-3, warmup=20, weight_decay=0.0
+    steps=240, batch_size=16, lr=3e-3, warmup=20, weight_decay=0.0
 )
 ADAPTERS = replace(SUPERVISED, lr=1e-2)
-POLICY = replace(SUPERVISED, steps=60, lr=1e-3, warmup=4, final=0.3)
+POLICY = replace(SUPERVISED, steps=40, lr=1e-3, warmup=4, final=0.3)
 PART = ("seed", "stage", "part", "step", "loss", "reward")
 SHARES = ("name", "thing", "end", "all", "grammatical")
 DRAWN = ("seed", "goal", "beta", "step", "reward", "kl", "entropy", "tokens")
