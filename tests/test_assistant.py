@@ -6,6 +6,8 @@ test_mutants.py runs PROOFS on broken copies of the module.
 import itertools
 import math
 import re
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -46,7 +48,9 @@ from helpers.language_model import (
     log_softmax,
     loss_and_grads,
 )
+from helpers.runs import assistant_tables
 from helpers.runs.params import map_arrays, named_arrays
+from helpers.runs.tables import read_rows, read_table
 from helpers.stories.grammar import (
     GRAMMAR,
     is_story,
@@ -456,3 +460,41 @@ def test_every_word_asked_for_is_one_the_grammar_can_say():
     texts = str(GRAMMAR)
     for word in (*NAMES, *THINGS, *ENDINGS.values()):
         assert re.search(rf"\b{word}\b", texts)
+
+
+# the tables
+
+
+@pytest.mark.parametrize("name", assistant_tables.TABLES)
+def test_a_table_is_made_as_it_is_kept(name, monkeypatch, tmp_path):
+    """A few steps of a seed give rows of the columns that are shipped."""
+    few = {"steps": 2, "batch_size": 2}
+    for settings in ("SUPERVISED", "ADAPTERS", "POLICY"):
+        changed = replace(getattr(assistant_tables, settings), **few)
+        monkeypatch.setattr(assistant_tables, settings, changed)
+    monkeypatch.setattr(assistant_tables, "GOALS", {"big": (0.1,)})
+    monkeypatch.setattr(
+        assistant_tables, "roll_outs", partial(roll_outs, times=3)
+    )
+    monkeypatch.setattr(
+        assistant_tables, "examine", partial(assistant_tables.examine, n=2)
+    )
+    table = partial(assistant_tables.TABLES[name], seeds=range(1))
+    monkeypatch.setitem(assistant_tables.TABLES, name, table)
+    assistant_tables.make_table(name, tmp_path)
+    rows = read_rows(tmp_path / f"{name}.csv")
+    kept = read_table(name)
+    assert list(rows[0]) == list(kept[0]) and rows
+    if name == "A5_stages":
+        assert {row["stage"] for row in rows} == {row["stage"] for row in kept}
+
+
+def test_what_the_appendix_says_of_its_stages():
+    rows = [r for r in read_table("A5_stages") if r["part"] == "unseen"]
+    obeyed = {}
+    for row in rows:
+        obeyed.setdefault(row["stage"], []).append(row["all"])
+    assert max(obeyed["base"]) < 0.2
+    for stage in ("full", "LoRA", "GRPO"):
+        assert len(obeyed[stage]) >= 1
+        assert min(obeyed[stage]) > max(obeyed["base"])

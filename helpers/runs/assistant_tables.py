@@ -35,7 +35,7 @@ SUPERVISED = TrainSettings(
     steps=240, batch_size=16, lr=3e-3, warmup=20, weight_decay=0.0
 )
 ADAPTERS = replace(SUPERVISED, lr=1e-2)
-POLICY = replace(SUPERVISED, steps=40, lr=1e-3, warmup=4, final=0.3)
+POLICY = replace(SUPERVISED, steps=48, lr=1e-3, warmup=4, final=0.3)
 PART = ("seed", "stage", "part", "step", "loss", "reward")
 SHARES = ("name", "thing", "end", "all", "grammatical")
 DRAWN = ("seed", "goal", "beta", "step", "reward", "kl", "entropy", "tokens")
@@ -86,30 +86,30 @@ def adapted(params, config, tokenizer, settings, rank=4):
 def reinforced(params, config, tokenizer, settings, reward, beta):
     """Return a run of GRPO from params, which are its reference too."""
     run = fine_tune(params, config, settings)
-    draw = roll_outs(run, params, tokenizer, reward)
+    draw = roll_outs(run, params, tokenizer, reward, groups=6, size=6)
     for _ in train_steps(run, draw, policy_gradient(beta=beta)):
         pass
     return run
 
 
-def stages(seeds=range(3)):
+def stages(seeds=range(2)):
     """Make an assistant a seed; yield rows of loss, and of what it obeys.
 
     The stages are the base, full fine-tuning, LoRA, and GRPO from the full.
     """
     base, tokenizer = load_run(BASE)
     world = base.config, tokenizer
+    for row in examine(base.params, *world):
+        yield {"seed": 0, "stage": "base"} | row
     for seed in seeds:
-        full, full_rows = supervised(
-            base.params, *world, replace(SUPERVISED, seed=seed)
+        plain, thin, few = (
+            replace(settings, seed=seed)
+            for settings in (SUPERVISED, ADAPTERS, POLICY)
         )
-        merged, thin_rows = adapted(
-            base.params, *world, replace(ADAPTERS, seed=seed)
-        )
-        settings = replace(POLICY, seed=seed)
-        policy = reinforced(full.params, *world, settings, verified, 0.02)
+        full, full_rows = supervised(base.params, *world, plain)
+        merged, thin_rows = adapted(base.params, *world, thin)
+        policy = reinforced(full.params, *world, few, verified, 0.02)
         for stage, params, rows in (
-            ("base", base.params, []),
             ("full", full.params, full_rows),
             ("LoRA", merged, thin_rows),
             ("GRPO", policy.params, []),
