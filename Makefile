@@ -1,118 +1,143 @@
-# `make` alone says what there is. Everything runs in .venv, made when needed.
+# `make` alone says what there is. Everything runs in .venv, made when needed;
+# where there is no make, `python -m helpers` does the same jobs.
 
 PYTHON ?= python3.13 python3.12 python3.11 python3
 PRESET ?= tiny
 FUZZ ?= 100000
 
 venv := .venv/bin/python
-ready := .venv/ready
-lab_config := .venv/etc/jupyter/labconfig/page_config.json
-no_news := {"disabledExtensions": \
-    {"@jupyterlab/apputils-extension:announcements": true}}
+pip := $(venv) -m pip --disable-pip-version-check install --no-compile \
+    --constraint constraints.txt
+# .venv/has-lab says that the extra `lab` of pyproject.toml is installed.
+lab_set := .venv/has-lab
+check_set := .venv/has-check
+data_set := .venv/has-data
+test_set := .venv/has-test
+torch_cpu := https://download.pytorch.org/whl/cpu
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab panel run exercises progress test check data train \
-    grammar report experiments fuzz environments bench lint format clean
+.PHONY: help setup lab panel lessons exercises progress torch data gpt2 llama train \
+    grammar report run test check fuzz environments bench experiments lint \
+    format clean
 
 help:  ## say this
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-13s%s\n", $$1, $$2}' \
-	    Makefile
+	@awk -F ':.*## ' '/^#: / {sub(/^#: /, ""); printf "\n%s\n", $$0} \
+	    /^[a-z0-9]+:.*## / {printf "  make %-14s%s\n", $$1, $$2}' Makefile
 
-setup: $(ready)  ## install into .venv (PYTHON=python3.12 to choose one)
+#: To learn
+
+setup: $(lab_set)  ## install what the lessons need into .venv (PYTHON=...)
+	@echo "Installed in .venv. Next: make lab"
 
 # The first of PYTHON that runs, is new enough and can make environments.
-$(ready): pyproject.toml constraints.txt
+$(venv):
 	@for python in $(PYTHON); do \
 	    if $$python -c 'import ensurepip, sys, venv; \
 	        sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
 	        echo "Installing into .venv with $$($$python --version)," \
-	            "which takes a few minutes"; \
+	            "about a minute and 400 MB"; \
 	        exec $$python -m venv .venv; \
 	    fi; \
 	done; \
 	echo "Python 3.11 or newer with its venv module is needed and none of" \
 	    "$(PYTHON) is that; install it, or name one: make PYTHON=..." >&2; \
 	exit 1
-	@$(venv) -m pip install --quiet --disable-pip-version-check \
-	    --constraint constraints.txt --editable ".[test]"
-	@mkdir -p $(dir $(lab_config)) && echo '$(no_news)' > $(lab_config)
-	@touch $(ready)
 
-lab: .venv/looked  ## open the notebooks in JupyterLab (LAB_ARGS=...)
-	@$(venv) -m jupyterlab --log-level=WARN --ServerApp.root_dir=. \
-	    --LabApp.default_url=/lab/tree/notebooks \
-	    $(if $(filter 0,$(shell id -u)),--allow-root) $(LAB_ARGS)
-
-# Look for TinyStories once; without them the notebooks use the grammar.
-.venv/looked: | $(ready)
-	@test -e data/tinystories/train.txt || $(venv) -m helpers data || true
+.venv/has-%: pyproject.toml constraints.txt | $(venv)
+	@$(pip) --editable ".[$*]"
 	@touch $@
 
-panel: $(ready)  ## serve the panel of lesson 07 as a page of its own
-	@$(venv) -m helpers.panel $(PANEL_ARGS)
+# PyPI has PyTorch for GPUs on Linux, gigabytes of it; its own index has both.
+$(check_set): pyproject.toml constraints.txt | $(venv)
+	@test "$$(uname)" != Linux || $(pip) --retries 0 --timeout 9 \
+	    --index-url $(torch_cpu) torch 2>/dev/null || echo \
+	    "PyTorch's own index does not answer: taking PyPI's build"
+	@$(pip) --editable ".[check]"
+	@touch $@
 
-run: $(ready)  ## run the lessons in place (LESSONS="01 02"), tell a story
-	@WORKBOOK_DATA=grammar $(venv) tests/run_notebooks.py $(LESSONS)
-	@$(venv) -m helpers generate --seed 1
+$(test_set): $(check_set)
 
-exercises: $(ready)  ## write the lessons to fill in (FRESH=03 once more)
-	@$(venv) -m helpers.checks.exercises write $(if $(FRESH),--fresh $(FRESH))
+lab: $(lab_set)  ## open the start page in JupyterLab (LAB_ARGS=...)
+	@$(venv) -m helpers lab $(LAB_ARGS)
 
-progress: $(ready)  ## run what is filled in, show how far (LESSONS="01 02")
-	@$(venv) -m helpers.checks.exercises progress $(LESSONS)
+exercises: $(lab_set)  ## write the lessons to fill in (FRESH=03 once more)
+	@$(venv) -m helpers exercises $(if $(FRESH),--fresh $(FRESH))
 
-test: lint  ## check style, every cell's output, and what cells cannot show
-	@$(venv) -m pytest --durations=5 -n 2
+progress: $(lab_set)  ## run what is filled in, show how far (LESSONS="01 02")
+	@$(venv) -m helpers progress $(LESSONS)
 
-check: lint  ## check style, hygiene, and one proof a function, in seconds
-	@$(venv) -m pytest -m quick tests
+lessons: $(lab_set)  ## bring the copies to read up to date (FRESH=03: as new)
+	@$(venv) -m helpers lessons $(if $(FRESH),--fresh $(FRESH))
+
+panel: $(lab_set)  ## serve the panel of lesson 07 as a page of its own
+	@$(venv) -m helpers panel $(PANEL_ARGS)
+
+torch: $(check_set)  ## let PyTorch itself answer the checks
+	@echo "PyTorch is installed; a kernel that runs sees it when it restarts"
+
+#: To train
 
 # A name may have spaces and quotes in it, or be several names: the shell sees
 # the variable itself, and a file that is called so comes first.
 files = set --; if test -e "$$$(1)"; then set -- "$$$(1)"; \
     elif test -n "$$$(1)"; then set -- $$$(1); fi
 
-data: $(ready)  ## fetch TinyStories, or take them FROM=file
+gpt2: $(data_set)  ## fetch GPT-2, 124 million parameters (FROM=folder)
+	@$(call files,FROM); \
+	    $(venv) -m helpers gpt2 $${1:+--from "$$@"} $(FETCH_ARGS)
+
+llama: $(data_set)  ## fetch stories260K, a small Llama (FROM=folder)
+	@$(call files,FROM); \
+	    $(venv) -m helpers llama $${1:+--from "$$@"} $(FETCH_ARGS)
+
+data: $(lab_set) $(if $(FROM),,$(data_set))  ## fetch TinyStories, or take them FROM=file
 	@$(call files,FROM); \
 	    $(venv) -m helpers data $${1:+--from "$$@"} $(DATA_ARGS)
 
-train: $(ready)  ## train a model (PRESET=small NAME=... TRAIN_ARGS=...)
+train: $(lab_set)  ## train a model (PRESET=small NAME=... TRAIN_ARGS=...)
 	@$(venv) -m helpers train --preset "$(PRESET)" \
 	    $(if $(NAME),--name "$$NAME") $(TRAIN_ARGS)
 
-grammar: $(ready)  ## train tiny on the story grammar, close to its entropy
+grammar: $(lab_set)  ## train tiny on the story grammar, close to its entropy
 	@$(venv) -m helpers train --preset grammar $(TRAIN_ARGS)
 
-report: $(ready)  ## write a run's report (RUN=..., ON="FILE" measures it)
+report: $(lab_set)  ## write a run's report (RUN=..., ON="FILE" measures it)
 	@$(call files,ON); \
 	    $(venv) -m helpers report $(if $(RUN),--run "$$RUN") \
 	    $${1:+--on "$$@"}
 
-experiments: $(ready)  ## make what the tables of the appendices lack
-	@$(venv) -m helpers.experiments
-	@$(venv) -m helpers.runs.digit_tables
-	@$(venv) -m helpers.runs.scale_tables
-	@$(venv) -m helpers.runs.assistant_tables
+#: To contribute
 
-fuzz: $(ready)  ## send odd input to every border, for long (FUZZ=100000)
-	@FUZZ=$(FUZZ) $(venv) -m pytest --durations=5 -n 2 --dist load \
-	    tests/test_fuzz.py
+run: $(lab_set)  ## run the lessons in place (LESSONS="01 02"), tell a story
+	@$(venv) -m helpers run $(LESSONS)
 
-environments: $(ready)  ## try it where it was not made (PLACES="odd-folder")
-	@$(venv) tests/environments.py $(PLACES)
+test: $(test_set)  ## check style, every cell, and what cells cannot show
+	@$(venv) -m helpers test
 
-bench: $(ready)  ## time a step against PyTorch's (BENCH_ARGS="--json FILE")
-	@$(venv) tests/bench.py $(BENCH_ARGS)
+check: $(test_set)  ## check style, hygiene, and one proof a function
+	@$(venv) -m helpers check
 
-lint: $(ready)  ## check the style
-	@$(venv) -m ruff check
-	@$(venv) -m ruff format --check
+lint: $(test_set)  ## check the style
+	@$(venv) -m helpers lint
 
-format: $(ready)  ## let ruff mend the style
+format: $(test_set)  ## let ruff mend the style
 	@$(venv) -m ruff check --fix
 	@$(venv) -m ruff format
 
-clean:  ## remove .venv and caches; data and runs stay
+experiments: $(lab_set)  ## make what the tables of the appendices lack
+	@$(venv) -m helpers experiments
+
+fuzz: $(test_set)  ## send odd input to every border, for long (FUZZ=100000)
+	@FUZZ=$(FUZZ) $(venv) -m pytest --durations=5 -n 2 --dist load \
+	    tests/test_fuzz.py
+
+environments: $(test_set)  ## try it where it was not made (PLACES="odd-folder")
+	@$(venv) tests/environments.py $(PLACES)
+
+bench: $(test_set)  ## time a step against PyTorch's (BENCH_ARGS="--json FILE")
+	@$(venv) tests/bench.py $(BENCH_ARGS)
+
+clean:  ## remove .venv and caches; data, runs and copies stay
 	rm -rf .venv *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 	find . -name .ipynb_checkpoints -prune -exec rm -rf {} +

@@ -6,5 +6,7 @@ from pathlib import Path
 # Matplotlib works in a home that cannot be written to, and says much of it.
 logging.getLogger("matplotlib").setLevel(logging.ERROR)
 
-DATA = Path(__file__).resolve().parent.parent / "data"
+HERE = Path(__file__).resolve().parent
+INSTALLED = HERE / "data"  # where pip puts it; a checkout has it beside us
+DATA = INSTALLED if INSTALLED.is_dir() else HERE.parent / "data"
 SHIPPED = "tinystories"  # the run in data/runs that comes with the workbook

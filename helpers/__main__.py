@@ -1,9 +1,10 @@
-"""The command line, for what takes minutes to hours.
+"""The command line: all that the Makefile does, also where there is no make.
 
-    python -m helpers data | train | generate | eval | report, each with --help
+    python -m helpers lab | exercises | progress | data | train | ...
 
-Support code, not built in a lesson: every command calls the functions of the
-notebooks.
+Support code, not built in a lesson. The commands for what takes minutes to
+hours are here and call the functions of the notebooks; each has --help. The
+others are in lab/jobs.py.
 """
 
 import argparse
@@ -20,7 +21,11 @@ import numpy as np
 
 from helpers import DATA, SHIPPED
 from helpers.generation import beam_search, generate_batch, stream
+from helpers.lab import jobs
+from helpers.lab.jobs import JOBS
 from helpers.language_model import PRESETS, count_params, perplexity
+from helpers.pretrained import fetch
+from helpers.pretrained import folders as pretrained
 from helpers.runs import distributed
 from helpers.runs.checkpoints import (
     CHECKPOINTS,
@@ -80,12 +85,20 @@ NO_NETWORK = (
     "notebooks use the embedded grammar meanwhile."
 )
 
+NO_HUB = (
+    "The Hugging Face hub cannot be reached, so no weights: connect and run "
+    "`make {name}`, or take a folder with `make {name} FROM=folder`."
+)
+
 
 def main(argv=None):
     """Run one command; return the exit code.
 
     0 done, 1 no network, 2 an error said in one line, 130 interrupted.
     """
+    argv = sys.argv[1:] if argv is None else argv
+    if argv and argv[0] in JOBS:
+        return jobs.run(argv[0], argv[1:])
     with contextlib.suppress(AttributeError):  # what a notebook prints to
         sys.stdout.reconfigure(errors="replace")  # not every terminal has é
     stop_like_ctrl_c = signals_call(signal.default_int_handler)
@@ -108,6 +121,9 @@ def run_command(argv):
     except KeyboardInterrupt:
         print("\nstopped", file=sys.stderr)
         return 130
+    except ModuleNotFoundError as error:  # datasets
+        print("error:", jobs.say_missing(error, "data"), file=sys.stderr)
+        return 2
     except (ValueError, OSError, MemoryError) as error:
         print("error:", one_line(error), file=sys.stderr)
         return 2
@@ -448,6 +464,49 @@ def evaluate_command(args):
     )
 
 
+def export_command(args):
+    """Write a run as a Hugging Face folder that transformers loads."""
+    run, tokenizer = load_run(args.folder / "runs" / args.run)
+    with only_one(args.to, "`export` command", hint=""):
+        if args.to.exists() and any(args.to.iterdir()):
+            raise ValueError(f"{args.to} holds files; choose another --to")
+        with replaced(args.to) as new:
+            pretrained.export(run, tokenizer, new)
+    print(
+        f"{args.to}: {count_params(run.params):,} parameters, for "
+        "transformers' AutoModelForCausalLM and AutoTokenizer"
+    )
+
+
+def gpt2_command(args):
+    """Fetch GPT-2 with 124 million parameters to runs/gpt2."""
+    return fetch_command(args, "gpt2")
+
+
+def llama_command(args):
+    """Fetch stories260K, a small Llama of llama2.c, to runs/stories260K."""
+    return fetch_command(args, "stories260K")
+
+
+def fetch_command(args, name):
+    """Write somebody else's model to a folder in runs, and say what it is."""
+    folder = args.folder / "runs" / name
+    with only_one(folder, f"`{name}` command", hint=""):
+        if folder.exists() and not args.force:
+            raise ValueError(f"{folder} is there already; --force replaces it")
+        if not (args.source or download.hub_reachable()):
+            print(NO_HUB.format(name="gpt2" if name == "gpt2" else "llama"))
+            return 1
+        with replaced(folder) as new:
+            fetch.fetch(name, new, args.source)
+            run, tokenizer = load_run(new)
+    print(
+        f"{folder}: {count_params(run.params):,} parameters, "
+        f"{tokenizer.vocab_size:,} tokens; python -m helpers generate --run "
+        f"{name}"
+    )
+
+
 def report_command(args):
     """Measure what a run can do, and write REPORT.md beside it."""
     os.environ["MPLBACKEND"] = "Agg"  # no window for a figure
@@ -472,12 +531,17 @@ def build_parser():
     """Return the parser of all commands."""
     parser = Parser("python -m helpers")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, job in JOBS.items():
+        commands.add_parser(name, help=job.__doc__)
     for name, command, add_options in (
         ("data", data_command, add_data_options),
         ("train", train_command, add_train_options),
         ("generate", generate_command, add_generate_options),
         ("eval", evaluate_command, add_eval_options),
         ("report", report_command, add_report_options),
+        ("export", export_command, add_export_options),
+        ("gpt2", gpt2_command, add_fetch_options),
+        ("llama", llama_command, add_fetch_options),
     ):
         text = command.__doc__
         why = WHY_SETTINGS if name == "train" else None
@@ -610,6 +674,24 @@ def add_report_options(add):
         type=os.path.expanduser,
         help="measure it on these stories first",
     )
+
+
+def add_export_options(add):
+    """Ask which run to write, and where to."""
+    add_run(add)
+    add("--to", required=True, metavar="FOLDER", type=folder_of)
+
+
+def add_fetch_options(add):
+    """Ask where the files come from."""
+    add(
+        "--from",
+        dest="source",
+        metavar="FOLDER",
+        type=folder_of,
+        help="take the files of a folder, not the hub's",
+    )
+    add("--force", action="store_true", help="replace what is there")
 
 
 def count(text):

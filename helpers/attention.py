@@ -110,9 +110,9 @@ def scaled_dot_product_attention_backward(dout, cache):
     q, k, v, weights, scale = cache
     dv = weights.swapaxes(-1, -2) @ dout  # (..., S, D)
     dweights = dout @ v.swapaxes(-1, -2)  # (..., T, S)
-    dscores = softmax_backward(dweights, weights) * scale
-    dq = dscores @ k  # (..., T, D)
-    dk = dscores.swapaxes(-1, -2) @ q  # (..., S, D)
+    dscores = softmax_backward(dweights, weights)
+    dq = (dscores @ k) * scale  # (..., T, D)
+    dk = (dscores.swapaxes(-1, -2) @ q) * scale  # (..., S, D)
     return dq, dk, dv
 
 

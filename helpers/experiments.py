@@ -190,8 +190,7 @@ REPLACEMENTS = {
     "no positions": {"sinusoidal_positions": no_positions},
     "quiet sines": {"sinusoidal_positions": quiet_positions},
     "no norm": {
-        "layer_norm": no_norm,
-        "layer_norm_backward": no_norm_backward,
+        "NORMS": dict.fromkeys(["pre", "post"], (no_norm, no_norm_backward)),
     },
     "no residual": {
         "residual": no_residual,

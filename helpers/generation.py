@@ -15,7 +15,7 @@ from helpers.attention import (
 from helpers.embeddings import embedding, sinusoidal_positions
 from helpers.language_model import head, log_softmax
 from helpers.runs import checked, one_blas_thread
-from helpers.transformer_block import feed_forward, layer_norm, residual
+from helpers.transformer_block import NORMS, feed_forward, residual
 
 __all__ = [
     "next_token_probs",
@@ -30,6 +30,7 @@ __all__ = [
     "new_positions",
     "new_mask",
     "cached_attention",
+    "CACHED_ATTENTIONS",
     "cached_block",
     "next_logits",
     "position_vectors",
@@ -145,8 +146,8 @@ class KVCache:
     """
 
     def __init__(self, params, config, B=1, padding=None):
-        H = config.n_heads
-        D = config.d_model // H
+        H = config.n_kv_heads or config.n_heads
+        D = config.d_model // config.n_heads
         shape = (config.n_layers, B, H, config.max_seq_len, D)
         dtype = params["token_embedding"]["weight"].dtype
         self.keys = np.zeros(shape, dtype)
@@ -201,12 +202,15 @@ def cached_attention(x, params, n_heads, kv, layer):
     return linear(merged, **params["out"])
 
 
+CACHED_ATTENTIONS = {"full": cached_attention}
+
+
 def cached_block(x, params, config, kv, layer):
     """Apply one block to the new positions only: (B, T, C) -> (B, T, C)."""
+    attention = CACHED_ATTENTIONS[config.attention]
 
     def attend(h):
-        attention = params["attention"]
-        return cached_attention(h, attention, config.n_heads, kv, layer)
+        return attention(h, params["attention"], config.n_heads, kv, layer)
 
     def feed(h):
         return feed_forward(h, params["feed_forward"], config.activation)
@@ -232,8 +236,9 @@ def next_logits(ids, params, config, kv):
         x = cached_block(x, block, config, kv, layer)
     kv.length += T
     x = x[:, -1:]  # only the last position predicts
-    if config.norm == "pre":
-        x, _ = layer_norm(x, **params["final_norm"])
+    if config.norm != "post":
+        norm, _ = NORMS[config.norm]
+        x, _ = norm(x, **params["final_norm"])
     logits, _ = head(x, params)  # (B, 1, V)
     return logits[:, 0]
 
@@ -242,6 +247,8 @@ def position_vectors(positions, params, config):
     """Return the vector of each position: (..., ) -> (..., C)."""
     if config.positions == "learned":
         return params["position_embedding"]["weight"][positions]
+    if config.positions == "rope":
+        return np.zeros(1)  # attention turns queries and keys instead
     return sinusoidal_positions(config.max_seq_len, config.d_model)[positions]
 
 

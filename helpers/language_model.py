@@ -19,10 +19,9 @@ from helpers.embeddings import (
 from helpers.runs.doors import checked
 from helpers.runs.params import map_arrays, named_arrays
 from helpers.transformer_block import (
+    NORMS,
     dropout,
     dropout_backward,
-    layer_norm,
-    layer_norm_backward,
     transformer_block,
     transformer_block_backward,
 )
@@ -54,10 +53,7 @@ __all__ = [
 @dataclass(frozen=True, kw_only=True)
 @checked
 class ModelConfig:
-    """Say everything that fixes the shape and the kind of a model.
-
-    Raises ValueError for a combination that cannot be built.
-    """
+    """Fix shape and kind of a model; raise ValueError if none can be."""
 
     vocab_size: int
     max_seq_len: int
@@ -65,12 +61,19 @@ class ModelConfig:
     n_heads: int
     n_layers: int
     d_ff: int
-    norm: str = "pre"  # or "post"
-    activation: str = "gelu"  # or "relu"
-    positions: str = "learned"  # or "sinusoidal"
+    norm: str = "pre"  # or "post"; appendix A4 adds "rms"
+    activation: str = "gelu"  # or "relu"; "swiglu"
+    positions: str = "learned"  # or "sinusoidal"; "rope"
     tied_head: bool = True
     bias: bool = True  # on the linear maps; layer norms always have one
     dropout: float = 0.0
+    n_kv_heads: int | None = None  # as many as n_heads; A4 takes fewer
+
+    @property
+    def attention(self):
+        """Return which of ATTENTIONS a block uses."""
+        kind = "full" if self.n_kv_heads is None else "grouped"
+        return "rope" if self.positions == "rope" else kind
 
 
 TINY = ModelConfig(
@@ -96,9 +99,12 @@ def init_linear(config, rng, M, N, std=0.02):
     return params
 
 
-def init_norm(C):
-    """Start a layer norm as the identity on normalised input."""
-    return {"weight": np.ones(C), "bias": np.zeros(C)}
+def init_norm(C, bias=True):
+    """Start a norm as the identity on normalised input."""
+    params = {"weight": np.ones(C)}
+    if bias:
+        params["bias"] = np.zeros(C)
+    return params
 
 
 def init_block(config, rng):
@@ -109,16 +115,19 @@ def init_block(config, rng):
     Source: Radford et al. 2019, section 2.3.
     """
     C, F = config.d_model, config.d_ff
+    kv = C // config.n_heads * (config.n_kv_heads or config.n_heads)
+    up = 2 * F if config.activation == "swiglu" else F
+    bias = config.norm != "rms"
     small = 0.02 / math.sqrt(2 * config.n_layers)
     return {
-        "norm1": init_norm(C),
+        "norm1": init_norm(C, bias),
         "attention": {
-            "qkv": init_linear(config, rng, C, 3 * C),
+            "qkv": init_linear(config, rng, C, C + 2 * kv),
             "out": init_linear(config, rng, C, C, small),
         },
-        "norm2": init_norm(C),
+        "norm2": init_norm(C, bias),
         "feed_forward": {
-            "up": init_linear(config, rng, C, F),
+            "up": init_linear(config, rng, C, up),
             "down": init_linear(config, rng, F, C, small),
         },
     }
@@ -134,8 +143,8 @@ def init_params(config, rng, dtype=np.float32):
     params["blocks"] = [
         init_block(config, rng) for _ in range(config.n_layers)
     ]
-    if config.norm == "pre":
-        params["final_norm"] = init_norm(C)
+    if config.norm != "post":
+        params["final_norm"] = init_norm(C, config.norm != "rms")
     if not config.tied_head:
         params["head"] = {"weight": rng.normal(0, 0.02, (C, V))}
     return map_arrays(lambda array: array.astype(dtype), params)
@@ -158,7 +167,7 @@ def embed(ids, params, config, rng=None):
     if config.positions == "learned":
         table = params["position_embedding"]["weight"]
         x, cache["positions"] = learned_positions(x, table)
-    else:
+    elif config.positions == "sinusoidal":
         table = sinusoidal_positions(ids.shape[1], config.d_model)
         x = x + table.astype(x.dtype)
     x, cache["dropout"] = dropout(x, config.dropout, rng)
@@ -209,14 +218,15 @@ def language_model(ids, params, config, mask=None, rng=None):
     boolean mask replaces it. rng switches dropout on.
     Raises ValueError for ids that do not fit the model.
     """
-    cache = {"blocks": []}
+    cache = {"kind": config.norm, "blocks": []}
     x, cache["embed"] = embed(ids, params, config, rng)
     mask = causal_mask(ids.shape[1]) if mask is None else mask
     for block in params["blocks"]:
         x, block_cache = transformer_block(x, block, config, mask, rng)
         cache["blocks"].append(block_cache)
-    if config.norm == "pre":
-        x, cache["final_norm"] = layer_norm(x, **params["final_norm"])
+    if config.norm != "post":
+        norm, _ = NORMS[config.norm]
+        x, cache["final_norm"] = norm(x, **params["final_norm"])
     logits, cache["head"] = head(x, params)
     return logits, cache
 
@@ -225,8 +235,9 @@ def language_model_backward(dlogits, cache):
     """Return grads, nested dicts with the keys of params."""
     dx, grads = head_backward(dlogits, cache["head"])
     if "final_norm" in cache:
-        dx, dweight, dbias = layer_norm_backward(dx, cache["final_norm"])
-        grads["final_norm"] = {"weight": dweight, "bias": dbias}
+        _, norm_backward = NORMS[cache["kind"]]
+        dx, *dnorm = norm_backward(dx, cache["final_norm"])
+        grads["final_norm"] = dict(zip(("weight", "bias"), dnorm))
     grads["blocks"] = []
     for block_cache in reversed(cache["blocks"]):
         dx, block_grads = transformer_block_backward(dx, block_cache)

@@ -22,6 +22,8 @@ __all__ = [
     "gelu",
     "gelu_backward",
     "ACTIVATIONS",
+    "NORMS",
+    "ATTENTIONS",
     "dropout",
     "dropout_backward",
     "feed_forward",
@@ -92,6 +94,10 @@ ACTIVATIONS = {
     "gelu": (gelu, gelu_backward),
     "relu": (relu, relu_backward),
 }
+NORMS = dict.fromkeys(["pre", "post"], (layer_norm, layer_norm_backward))
+ATTENTIONS = {
+    "full": (multi_head_attention, multi_head_attention_backward),
+}
 
 
 def dropout(x, p, rng):
@@ -142,29 +148,31 @@ def residual(x, sublayer, norm_params, config, rng=None):
     x + sublayer(norm(x)), post-norm returns norm(x + sublayer(x)).
     Sources: Radford et al. 2019 (pre), Vaswani et al. 2017 (post).
     """
-    pre = config.norm == "pre"
-    cache = {"pre": pre}
+    norm, _ = NORMS[config.norm]
+    pre = config.norm != "post"
+    cache = {"kind": config.norm, "pre": pre}
     h = x
     if pre:
-        h, cache["norm"] = layer_norm(h, **norm_params)
+        h, cache["norm"] = norm(h, **norm_params)
     h, cache["sublayer"] = sublayer(h)
     h, cache["dropout"] = dropout(h, config.dropout, rng)
     out = x + h
     if not pre:
-        out, cache["norm"] = layer_norm(out, **norm_params)
+        out, cache["norm"] = norm(out, **norm_params)
     return out, cache
 
 
 def residual_backward(dout, cache, sublayer_backward):
     """Return dx, the sublayer's grads and the norm's grads."""
+    _, norm_backward = NORMS[cache["kind"]]
     pre = cache["pre"]
     if not pre:
-        dout, dweight, dbias = layer_norm_backward(dout, cache["norm"])
+        dout, *dnorm = norm_backward(dout, cache["norm"])
     dh = dropout_backward(dout, cache["dropout"])
     dh, grads = sublayer_backward(dh, cache["sublayer"])
     if pre:
-        dh, dweight, dbias = layer_norm_backward(dh, cache["norm"])
-    return dout + dh, grads, {"weight": dweight, "bias": dbias}
+        dh, *dnorm = norm_backward(dh, cache["norm"])
+    return dout + dh, grads, dict(zip(("weight", "bias"), dnorm))
 
 
 def transformer_block(x, params, config, mask=None, rng=None):
@@ -172,18 +180,18 @@ def transformer_block(x, params, config, mask=None, rng=None):
 
     x (B, T, C), params {"norm1", "attention", "norm2", "feed_forward"},
     mask as in attention (None = every position sees all), rng for dropout
-    -> out (B, T, C). config gives n_heads, norm, activation, dropout.
+    -> out (B, T, C). config gives attention ("full"), n_heads, norm,
+    activation, dropout.
     """
+    attention, _ = ATTENTIONS[config.attention]
 
     def attend(h):
-        return multi_head_attention(
-            h, params["attention"], config.n_heads, mask
-        )
+        return attention(h, params["attention"], config.n_heads, mask)
 
     def feed(h):
         return feed_forward(h, params["feed_forward"], config.activation)
 
-    cache = {}
+    cache = {"kind": config.attention}
     x, cache["attention"] = residual(x, attend, params["norm1"], config, rng)
     x, cache["feed_forward"] = residual(x, feed, params["norm2"], config, rng)
     return x, cache
@@ -191,11 +199,12 @@ def transformer_block(x, params, config, mask=None, rng=None):
 
 def transformer_block_backward(dout, cache):
     """Return dx and grads, a dict with the keys of params."""
+    _, attention_backward = ATTENTIONS[cache["kind"]]
     grads = {}
     dx, grads["feed_forward"], grads["norm2"] = residual_backward(
         dout, cache["feed_forward"], feed_forward_backward
     )
     dx, grads["attention"], grads["norm1"] = residual_backward(
-        dx, cache["attention"], multi_head_attention_backward
+        dx, cache["attention"], attention_backward
     )
     return dx, grads

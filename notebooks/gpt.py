@@ -36,10 +36,10 @@ def attention_backward(dout, cache):
     dheads = dheads.reshape(B, T, H, D).swapaxes(1, 2)
     dweights = dheads @ v.mT                          # (B, H, T, T)
     inner = (dweights * weights).sum(axis=-1, keepdims=True)
-    dscores = weights * (dweights - inner) / D**0.5
-    dqkv = np.stack([dscores @ k, dscores.mT @ q, weights.mT @ dheads])
-    dqkv = dqkv.transpose(1, 3, 0, 2, 4).reshape(B, T, 3 * H * D)
-    dx, qkv_grads = linear_backward(dqkv, qkv_cache)
+    dscores = weights * (dweights - inner)
+    dq, dk = dscores @ k / D**0.5, dscores.mT @ q / D**0.5
+    dqkv = np.stack([dq, dk, weights.mT @ dheads]).transpose(1, 3, 0, 2, 4)
+    dx, qkv_grads = linear_backward(dqkv.reshape(B, T, -1), qkv_cache)
     return dx, {"qkv": qkv_grads, "out": out_grads}
 
 # 02 · Turn tokens into vectors -----------------------------------------------

@@ -50,7 +50,11 @@ def printed(cell):
 
 
 def is_verdict(text):
-    """Say whether every line of a text is a verdict."""
+    """Say whether every line of a text is a verdict.
+
+    A line that is set in goes on with the one above.
+    """
+    text = re.sub(r"\n +", " ", text)
     lines = [line for line in text.splitlines() if line.strip()]
     return all(VERDICT.search(line) for line in lines)
 

@@ -52,12 +52,21 @@ from helpers.generation import (
     penalise_repeats,
     stream,
 )
+from helpers.lab import copies, home
 from helpers.language_model import (
     ModelConfig,
     cross_entropy,
     init_params,
     language_model,
 )
+from helpers.llama import (
+    LLAMA,
+    llama2c_config,
+    llama2c_shapes,
+    read_llama2c,
+)
+from helpers.pretrained.folders import export, load_pretrained
+from helpers.pretrained.llama2c import LlamaTokenizer, read_pieces
 from helpers.runs import (
     checkpoints,
     distributed,
@@ -273,6 +282,57 @@ def train_here(folder, *options):
     sizes = ["--vocab-size=280", "--seq-len=16", "--steps=1", "--d-model=8"]
     words = "train", "--folder", folder, "--stories", source, *sizes, *options
     return command(*words)
+
+
+BYTES = [b"", b"", b"", *(bytes([i]) for i in range(256))]
+FAR = {"rope_type": "default", "rope_theta": 500_000.0}
+
+
+def llama2c(folder, cut=0):
+    """Write a checkpoint of llama2.c, or most of it; return its path."""
+    sizes = np.array([24, 7, 2, 4, 2, 11, 9], "<i4")
+    shapes = llama2c_shapes(llama2c_config(sizes)).values()
+    n_bytes = 4 * sum(math.prod(shape) for shape in shapes) - cut
+    return text_file(folder, sizes.tobytes() + bytes(n_bytes))
+
+
+def theirs(folder, kind=None, cut=None, words=None, **about):
+    """Export a run, change settings or cut a file, and return the folder."""
+    run = a_run()
+    if kind:
+        run.config = config(vocab_size=260, **kind)
+        run.params = init_params(run.config, RNG)
+    export(run, bpe_tokenizer(RANKS), folder)
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | about))
+    if words:
+        text_file(
+            folder, f'{{"model": {{"type": "{words}"}}}}', "tokenizer.json"
+        )
+    if cut:
+        content = (folder / cut).read_bytes()
+        (folder / cut).write_bytes(content[: len(content) // 2])
+    return folder
+
+
+def export_among_other_files(folder):
+    (folder / "out").mkdir()
+    text_file(folder / "out", "mine")
+    command("export", "--to", folder / "out")
+
+
+def fetch_twice(folder):
+    (folder / "runs" / "stories260K").mkdir(parents=True)
+    command("llama", "--folder", folder, "--from", folder)
+
+
+def fetch_nonsense(folder):
+    answer = mock.Mock(side_effect=RuntimeError("<html>\nsorry"))
+    with (
+        mock.patch("huggingface_hub.hf_hub_download", answer),
+        mock.patch.object(cli.download, "hub_reachable", lambda: True),
+    ):
+        command("gpt2", "--folder", folder)
 
 
 def train_twice(folder):
@@ -614,6 +674,18 @@ MODEL = {
     "the same, without a config": (
         lambda _: multi_head_attention(X, {}, n_heads=7),
         ["7", "12"],
+    ),
+    "no heads of keys": (
+        lambda _: config(n_kv_heads=0),
+        ["n_kv_heads", "0", ">= 1"],
+    ),
+    "heads of keys that cannot be shared": (
+        lambda _: config(n_kv_heads=2),
+        ["2 heads of keys", "3 of queries", "divides"],
+    ),
+    "rope with an odd number of channels a head": (
+        lambda _: config(d_model=15, positions="rope"),
+        ["pairs", "5", "even"],
     ),
     "an unknown norm": (
         lambda _: config(norm="both"),
@@ -1166,6 +1238,92 @@ GENERATION = {
         ["9", "max_seq_len", "8"],
     ),
 }
+PRETRAINED = {
+    "a checkpoint of llama2.c cut short": (
+        lambda f: read_llama2c(llama2c(f, cut=4)),
+        ["19,632 bytes", "19,636", "again"],
+    ),
+    "another file in its place": (
+        lambda f: read_llama2c(text_file(f, "a text " * 9)),
+        ["no checkpoint of llama2.c", "stories260K.bin"],
+    ),
+    "more pieces than scores": (
+        lambda _: LlamaTokenizer([b"a"] * 300, [0.0]),
+        ["300 pieces", "1 scores", "one file"],
+    ),
+    "pieces that lack the bytes": (
+        lambda _: LlamaTokenizer([b"a"] * 300, [0.0] * 300),
+        ["256 single bytes", "in order"],
+    ),
+    "a piece of two words": (
+        lambda _: LlamaTokenizer([*BYTES, b"once upon"], [0.0] * 260),
+        ["once upon", "words"],
+    ),
+    "a tokenizer of llama2.c cut short": (
+        lambda f: read_pieces(text_file(f, "1234567890")),
+        ["not a whole tokenizer", "again"],
+    ),
+    "a model of another kind": (
+        lambda f: load_pretrained(theirs(f, model_type="bert")),
+        ["'bert'", "gpt2 and llama"],
+    ),
+    "a model with an activation we have not": (
+        lambda f: load_pretrained(theirs(f, activation_function="silu")),
+        ["activation", "silu", "gelu_new"],
+    ),
+    "a Llama with another base of RoPE": (
+        lambda f: load_pretrained(theirs(f, LLAMA, rope_parameters=FAR)),
+        ["rope_theta", "500000"],
+    ),
+    "a config.json that lacks a size": (
+        lambda f: load_pretrained(theirs(f, n_head=None)),
+        ["cannot be built", "n_heads"],
+    ),
+    "a config.json cut short": (
+        lambda f: load_pretrained(theirs(f, cut="config.json")),
+        ["config.json", "not a whole JSON file"],
+    ),
+    "a model.safetensors cut short": (
+        lambda f: load_pretrained(theirs(f, cut="model.safetensors")),
+        ["not a whole .safetensors file", "again"],
+    ),
+    "tensors of a smaller model": (
+        lambda f: load_pretrained(theirs(f, n_layer=2)),
+        ["no tensor", "h.1."],
+    ),
+    "tensors of another shape": (
+        lambda f: load_pretrained(theirs(f, n_inner=5)),
+        ["up.weight", "(12, 7)", "(12, 5)"],
+    ),
+    "a tokenizer of another kind": (
+        lambda f: load_pretrained(theirs(f, words="WordPiece")),
+        ["byte-level BPE", "WordPiece"],
+    ),
+    "`export` of a model without a counterpart": (
+        lambda f: theirs(f, {"norm": "post"}),
+        ["'post'", "no counterpart", "GPT-2"],
+    ),
+    "`export` with another tokenizer": (
+        lambda f: export(a_run(), char_tokenizer("abc"), f / "out"),
+        ["CharTokenizer", "no counterpart"],
+    ),
+    "`export` into a folder that holds files": (
+        export_among_other_files,
+        ["holds files", "--to"],
+    ),
+    "`llama` from a folder without its files": (
+        lambda f: command("llama", "--folder", f / "d", "--from", f),
+        ["stories260K.bin", "--from"],
+    ),
+    "`llama` twice": (
+        fetch_twice,
+        ["is there already", "--force"],
+    ),
+    "`gpt2` when the hub answers nonsense": (
+        fetch_nonsense,
+        ["gpt2 did not arrive", "FROM="],
+    ),
+}
 COMMANDS = {
     "`data` twice": (
         lambda f: [
@@ -1266,6 +1424,14 @@ COMMANDS = {
         lambda f: exercises.write_exercises(["99"], folder=f),
         ["'99'", "03"],
     ),
+    "`make lessons FRESH=99`": (
+        lambda f: copies.write_copies(["99"], folder=f),
+        ["'99'", "03"],
+    ),
+    "`python -m helpers home workbook`": (
+        lambda f: home.write_home("workbook"),
+        ["'workbook'", "owner/name"],
+    ),
 }
 DIGITS = {
     "a question with spaces": (
@@ -1308,6 +1474,7 @@ SECTIONS = {
     "Training": TRAINING,
     "Checkpoints and runs": CHECKPOINT_FILES,
     "Generation": GENERATION,
+    "Somebody else's weights (A4)": PRETRAINED,
     "Commands": COMMANDS,
     "Digit operations (A1)": DIGITS,
     "Assistant (A5)": ASSISTANT,
@@ -1386,6 +1553,7 @@ BORDERS = [
     *("runs/memory", "runs/folders"),
     *("runs/checkpoints", "runs/distributed", "runs/report"),
     *("stories/download", "stories/files", "__main__"),
+    *("pretrained/folders", "pretrained/fetch"),
 ]
 
 
@@ -1442,7 +1610,7 @@ NAMES = [
     name
     for name, thing in vars(doors).items()
     if getattr(thing, "__module__", None) == doors.__name__
-    and name not in ("checked", "behind", "check_knobs")
+    and name not in ("checked", "behind", "bring_kinds", "check_knobs")
 ]
 
 

@@ -35,8 +35,8 @@ def scaled_dot_product_attention_backward(dout, cache):
     dweights = dout @ v.swapaxes(-1, -2)
     dscores = softmax_backward(dweights, weights)
     note(dweights=dweights, dscores=dscores, dv=dv)
-    dq = dscores @ k
-    return dq, dscores.swapaxes(-1, -2) @ q, dv
+    dq = (dscores @ k) * scale
+    return dq, (dscores.swapaxes(-1, -2) @ q) * scale, dv
 """
 
 
@@ -85,7 +85,7 @@ def test_a_wrong_function_accuses_no_right_one():
         "def softmax(x):\n    return x / 0, x",
         "def softmax_backward(dout, cache):\n    return dout",
         "def mask_scores(scores, mask):\n    return scores",
-        NOTED.replace("weights)\n", "weights) * scale\n", 1),
+        NOTED,
     )
     name = "scaled_dot_product_attention"
     check(lesson[f"{name}_backward"])
@@ -141,15 +141,15 @@ class SGD:
     "slip, line",
     [
         (
-            ("weights)\n", "weights)\n"),
-            "dscores is the first noted that is wrong: it is wrong by 0.7",
+            ("weights)\n", "weights) * scale\n"),
+            "dscores is the first noted that is wrong: it is wrong by 0.4",
         ),
         (
             ("dout @ v.swapaxes(-1, -2)", "2 * dout @ v.swapaxes(-1, -2)"),
             "dweights is the first noted that is wrong",
         ),
         (
-            ("note(dweights=dweights, dscores", "note(ds"),
+            ("note(dweights=dweights, dscores", "dscores *= 2; note(ds"),
             "note knows these names here: dout",
         ),
     ],
@@ -162,8 +162,7 @@ def test_the_first_wrong_noted_array_is_named(slip, line):
 
 
 def test_where_all_noted_is_right_what_follows_is_wrong():
-    source = NOTED.replace("weights)\n", "weights) * scale\n", 1)
-    source = source.replace("dq = dscores @ k", "dq = -dscores @ k")
+    source = NOTED.replace("dq = (dscores @ k)", "dq = -(dscores @ k)")
     name = "scaled_dot_product_attention_backward"
     what = said(check, notebook(source)[name])
     assert "As noted, right so far: dweights, dscores, dv" in what

@@ -642,18 +642,18 @@ check(softmax)"""
 TRIES = {  # what a learner writes, and what is then shown
     "axis": (
         RIGHT.replace(".sum(axis=-1, keepdims=True)", ".sum()"),
-        "softmax with rows of 6: out is wrong by 0.97 of its size",
+        "✗ softmax with rows of 6: out is wrong by 0.97 of its size",
     ),
     "crash": (
         RIGHT.replace(".sum(axis=-1, keepdims=True)", ".sum(axis=-1)"),
-        "softmax with rows of 6 raises ValueError: operands could not be "
+        "✗ softmax with rows of 6 raises ValueError: operands could not be "
         "broadcast together with shapes",
     ),
     "cache": (
         RIGHT.replace("return weights, weights", "return weights"),
-        "softmax with rows of 6: out has no cache: return out, cache",
+        "✗ softmax with rows of 6: out has no cache: return out, cache",
     ),
-    "right": (RIGHT, "softmax: right in 6 cases: rows of 6, a single row,"),
+    "right": (RIGHT, "✓ softmax: right in 6 cases: rows of 6, a single row,"),
 }
 TOO_WIDE = "e => e.scrollWidth - e.clientWidth"  # 0 where lines are broken
 
@@ -705,6 +705,8 @@ def test_a_blank_filled_in_wrongly_and_rightly(copy, keep_page):
         text = " ".join(" ".join(lines).split())
         assert text.startswith(sentence), text
         assert "Traceback" not in text and len(text) < 400
+        colour = output.locator(".ansi-green-fg, .ansi-red-fg")
+        expect(colour).to_have_text(text[0])
         assert output.locator("pre").evaluate(TOO_WIDE) <= 0
         keep_page(copy, cell, f"verdict-{name}")
 
@@ -714,7 +716,7 @@ def test_the_first_cell_shows_it_at_once(copy, keep_page):
     wrong = "def mask_scores(scores, mask):\n    return scores"
     run_cell(copy, mask.last, f"{wrong}\n\n\ncheck(mask_scores)")
     cell = copy.locator(".jp-CodeCell").first
-    output = run_cell(copy, cell)
+    output = run_cell(copy, cell).last
     for row in (
         r"01_causal_mask: as this kernel has it",
         r"softmax +right",
@@ -724,3 +726,15 @@ def test_the_first_cell_shows_it_at_once(copy, keep_page):
     ):
         expect(output).to_contain_text(re.compile(row))
     keep_page(copy, cell, "verdict-table")
+
+
+def test_the_first_cell_leads_to_where_it_stopped(copy):
+    menu(copy, "Run", "Run All Cells")
+    first = copy.locator(".jp-CodeCell").first
+    link = first.get_by_role("link", name="this cell")
+    link.scroll_into_view_if_needed()
+    place = "() => document.querySelector('.jp-CodeCell')"
+    place += ".getBoundingClientRect().top"
+    before = copy.evaluate(place)
+    link.click()
+    copy.wait_for_function(f"top => ({place})() < top - 500", arg=before)

@@ -711,7 +711,8 @@ def test_make_hands_names_on_as_they_are(words, said, tmp_path):
     python.parent.mkdir(parents=True)
     python.write_text(FAKE)
     python.chmod(0o755)
-    (tmp_path / ".venv" / "ready").touch()
+    for extra in ("lab", "data"):
+        (tmp_path / ".venv" / f"has-{extra}").touch()
     words = [word.replace("_", " ") for word in words.split()]
     done = subprocess.run(
         ["make", "--no-print-directory", *words],

@@ -30,6 +30,7 @@ from helpers.language_model import (
 from helpers.runs.params import map_arrays, named_arrays
 from helpers.runs.speed import batch_loss_and_grads
 from helpers.training import TrainSettings, start_run, train_step
+from helpers.transformer_block import NORMS
 
 HELPERS = str(Path(helpers.__file__).parent)
 CONFIGS = {  # dropout in all of them: one more place for a float64
@@ -41,6 +42,8 @@ WIDE_ON_PURPOSE = {
     "sinusoidal_positions": "a (T, C) table, cast before it is added",
     "position_vectors": "rows of that table, cast before they are added",
     "embed.table": "that table",
+    "rope_angles": "a (T, D / 2) table, its cosines cast before use",
+    "rope.angles": "that table",
     "cross_entropy_backward.scale": "one number a target, cast before use",
 }
 
@@ -110,7 +113,8 @@ def test_train_step_stays_float32(config):
         for gradient in (loss_and_grads, batch_loss_and_grads):
             train_step(run, *batch(config), gradient=gradient)
     assert found <= set(WIDE_ON_PURPOSE), found
-    assert {"dropout", "layer_norm_backward", "direction"} <= seen
+    norm_backward = NORMS[config.norm][1].__name__
+    assert {"dropout", norm_backward, "direction"} <= seen
     assert "micro_loss_and_grads" in seen
     assert not list(wide_floats(run))
 
@@ -141,7 +145,7 @@ def test_generation_stays_float32(config):
                 logits = generation.next_logits(ids, params, config, cache)
                 assert logits.dtype == np.float32
     assert found <= set(WIDE_ON_PURPOSE), found
-    assert "cached_attention" in seen
+    assert generation.CACHED_ATTENTIONS[config.attention].__name__ in seen
     assert kv.keys.dtype == kv.values.dtype == np.float32
     assert not list(wide_floats([kv, padded]))
 

@@ -8,10 +8,12 @@ is exhaustive search.
 
 import itertools
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import nbformat
 import numpy as np
+import pairwise
 import pytest
 import threadpoolctl
 from hypothesis import given
@@ -57,6 +59,12 @@ CONFIGS = {
     )
     for norm in ("pre", "post")
     for positions in ("learned", "sinusoidal")
+}
+CONFIGS |= {  # what appendix A4 adds, among all the rest
+    name: replace(config, max_seq_len=10, dropout=0.0)
+    for name, config in pairwise.CONFIGS.items()
+    if config.norm == "rms" or config.attention != "full"
+    if not name.startswith("1x1")
 }
 every_config = pytest.mark.parametrize("name", CONFIGS)
 

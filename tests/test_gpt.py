@@ -135,7 +135,7 @@ MUTANTS = """\
 tied gradient    | dtokens += np.tensordot         | np.tensordot
 a repeated id    | np.add.at(dtokens, ids, dx)     | dtokens[ids] += dx
 no mask          | np.where(np.tri(T), scores      | np.where(True, scores
-no scale         | (dweights - inner) / D**0.5     | (dweights - inner)
+no scale         | dscores @ k / D**0.5            | dscores @ k
 heads            | transpose(1, 3, 0, 2, 4)        | transpose(1, 0, 3, 2, 4)
 residual         | return dx + dout                | return dx
 layer norm       | dx -= normed *                  | dx += normed *

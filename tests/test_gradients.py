@@ -25,6 +25,7 @@ from helpers import (
     embeddings,
     generation,
     language_model,
+    llama,
     tinystories,
     training,
     transformer_block,
@@ -41,6 +42,7 @@ LESSONS = (
     tinystories,
     training,
     generation,
+    llama,
     assistant,
 )
 CHECKS = {}  # op: {label: (arrays, settings)}
@@ -233,6 +235,38 @@ def add_block(rng, label, size, config):
     add("transformer_block", f"causal {label}", x, params, config, **settings)
 
 
+# --- Llama's parts ---
+
+
+def add_llama(rng, size):
+    B, T, H, D, F = SIZES[size]
+    x = rng.normal(1.0, 2.0, size=(B, T, H * D))
+    weight = rng.normal(size=H * D)
+    add("rms_norm", f"usual eps {size}", x, weight)
+    add("rms_norm", f"large eps {size}", x, weight, eps=0.5)
+    add("rms_norm", f"small x {size}", x * 1e-3, weight)
+    add("rms_norm", f"one row {size}", x[0, 0], weight)
+    add("silu", f"normal {size}", x)
+    add("silu", f"large {size}", 100 * x)
+    add("swiglu", f"normal {size}", rng.normal(size=(B, T, 2 * F)))
+    add("swiglu", f"row {size}", rng.normal(size=2 * F))
+    q = rng.normal(size=(B, H, T, D))
+    places = {"row": np.arange(T), "padding": rng.integers(0, 99, (B, T))}
+    for layout, label in itertools.product(("pairs", "halves"), places):
+        settings = {"positions": places[label], "layout": layout}
+        add("rope", f"{layout} {label} {size}", q, **settings)
+    add("repeat_heads", f"each alone {size}", q, times=1)
+    add("repeat_heads", f"groups of 3 {size}", q, times=3)
+    for n_kv_heads, bias in itertools.product({1, 2, H}, (True, False)):
+        config = config_of(size, n_kv_heads=n_kv_heads, bias=bias)
+        params = moved_params(config, rng)["blocks"][0]["attention"]
+        mask = np.tri(T, dtype=bool)
+        for name in ("grouped_attention", "rope_attention"):
+            label = f"{n_kv_heads} of {H} {'bias ' if bias else ''}{size}"
+            add(name, f"causal {label}", x, params, n_heads=H, mask=mask)
+            add(name, f"unmasked {label}", x, params, n_heads=H)
+
+
 # --- the model ---
 
 
@@ -321,6 +355,8 @@ for seed, size in enumerate(SIZES):
     add_elementwise(rng, size)
     add_layer_norm(rng, size)
     add_cross_entropy(rng, size)
+    if size != "1x1":
+        add_llama(rng, size)
     add_log_probs(rng, size)
     add_preferences(rng, size)
 
@@ -352,6 +388,8 @@ def allowed(name):
     """Return the values ModelConfig allows, as its refusal lists them."""
     if name == "dropout":
         return (0.0, 0.3)
+    if name == "n_kv_heads":
+        return (None, 1, 2)
     with pytest.raises(ValueError) as refusal:
         config_of("1x1", **{name: "?"})
     return literal_eval(re.search(r"\(.+\)", str(refusal.value))[0])
@@ -367,9 +405,8 @@ def test_every_pair_of_choices_is_among_the_configurations():
 
 
 def test_eight_rows_hold_every_pair_twice():
-    """Without the rows of one token, in which much cannot be seen."""
-    rows = [row for row in ROWS if row[0] != "1x1"]
-    assert len(rows) == 8
+    """Without one token alone, in which much cannot be seen, and Llama."""
+    rows = [row[:-1] for row in ROWS[:8]]
     for column, other in itertools.combinations(zip(*rows), 2):
         pairs = Counter(zip(column, other))
         assert set(pairs.values()) == {2} and len(pairs) == 4

@@ -22,6 +22,8 @@ import test_wiring
 from test_gradients import CHECKS, prove
 
 from helpers.checks import Mistake
+from helpers.generation import CACHED_ATTENTIONS
+from helpers.transformer_block import ACTIVATIONS, ATTENTIONS, NORMS
 
 # a broken softmax may well overflow on the way
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
@@ -76,6 +78,14 @@ def read_line(line, *place):
         raise ValueError(f"mutants.txt has no such line: {line!r}") from None
 
 
+KINDS = {  # what appendix A4 adds to the tables of the lessons
+    "NORMS": {"rms": NORMS["rms"]},
+    "ACTIVATIONS": {"swiglu": ACTIVATIONS["swiglu"]},
+    "ATTENTIONS": {kind: ATTENTIONS[kind] for kind in ("grouped", "rope")},
+    "CACHED_ATTENTIONS": {
+        kind: CACHED_ATTENTIONS[kind] for kind in ("grouped", "rope")
+    },
+}
 MUTANTS = read_table(TABLE.read_text(encoding="utf-8"))
 every_mutant = pytest.mark.parametrize("mutant", MUTANTS, ids=lambda m: m.name)
 
@@ -123,7 +133,18 @@ def rebuild(module, function, old, new):
             changed += 1
         exec(code, vars(mutant))
     assert changed == 1
+    share_kinds(mutant)
     return mutant
+
+
+def share_kinds(mutant):
+    """Give a copy's tables what A4 adds, and A4's tables back to A4.
+
+    A copy of llama puts its own functions into the tables of others.
+    """
+    for name in ("NORMS", "ACTIVATIONS", "ATTENTIONS", "CACHED_ATTENTIONS"):
+        table = vars(mutant).get(name, {})
+        table.update(KINDS[name])
 
 
 def find_failure(check, module):

@@ -7,6 +7,7 @@ import re
 import threading
 import time
 from collections import Counter
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -411,10 +412,10 @@ def test_attention_is_that_of_the_step(panel):
         assert titles == [*shown, None, None]
 
 
-@pytest.mark.parametrize("norm", ["pre", "post"])
-@pytest.mark.parametrize("positions", ["learned", "sinusoidal"])
-@pytest.mark.parametrize("bias", [True, False])
-def test_last_attention_is_the_models(norm, positions, bias):
+@pytest.mark.parametrize("norm", ["pre", "post", "rms"])
+@pytest.mark.parametrize("positions", ["learned", "sinusoidal", "rope"])
+@pytest.mark.parametrize("bias, n_kv_heads", [(True, None), (False, 1)])
+def test_last_attention_is_the_models(norm, positions, bias, n_kv_heads):
     config = ModelConfig(
         vocab_size=11,
         max_seq_len=8,
@@ -425,6 +426,7 @@ def test_last_attention_is_the_models(norm, positions, bias):
         norm=norm,
         positions=positions,
         bias=bias,
+        n_kv_heads=n_kv_heads,
     )
     rng = np.random.default_rng(0)
     params = init_params(config, rng, np.float64)
@@ -806,3 +808,32 @@ def test_bytes_that_are_not_text():
 def test_tokenizer_must_fit_the_model():
     with pytest.raises(ValueError, match="the tokenizer has 4 tokens and"):
         sampling_panel(PARAMS, CONFIG, char_tokenizer("abc"))
+
+
+def test_two_models_write_from_one_seed():
+    """Each as it writes alone, with a tokenizer of its own."""
+    tokenizer = char_tokenizer(ALPHABET + "!?")
+    config = replace(
+        CONFIG,
+        vocab_size=tokenizer.vocab_size,
+        max_seq_len=CONFIG.max_seq_len + 3,
+        norm="rms",
+        activation="swiglu",
+        positions="rope",
+        n_kv_heads=1,
+    )
+    other = init_params(config, np.random.default_rng(3)), config, tokenizer
+    settings = {"seed": 5, "length": 6}
+    alone = []
+    for model in ((PARAMS, CONFIG, TOKENIZER), other):
+        panel = sampling_panel(*model)
+        run(panel, **settings)
+        alone.append(panel.text)
+    panel = sampling_panel(PARAMS, CONFIG, TOKENIZER, other=other)
+    assert panel.compare.value and panel.length.max == CONFIG.max_seq_len
+    run(panel, **settings)
+    assert [panel.first.text, panel.second.text] == alone
+    assert panel.second.text.strip()
+    with pytest.raises(ValueError, match="the model"):
+        wrong = other[0], other[1], TOKENIZER
+        sampling_panel(PARAMS, CONFIG, TOKENIZER, other=wrong)

@@ -7,15 +7,22 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pairwise
 import pytest
 from matplotlib.text import Text
 
 from helpers import DATA, SHIPPED
 from helpers import __main__ as cli
-from helpers.language_model import ModelConfig, count_params
+from helpers.language_model import (
+    ModelConfig,
+    count_params,
+    init_params,
+    loss_and_grads,
+)
 from helpers.pictures import figures, plots
 from helpers.runs import report
 from helpers.runs.checkpoints import load_run, save_run
+from helpers.scale import trace
 from helpers.stories.grammar import tell_stories
 from helpers.tinystories import (
     END_OF_TEXT,
@@ -298,3 +305,13 @@ def test_the_command_with_files_and_without(tmp_path, capsys):
     assert capsys.readouterr().out == first
     with pytest.raises(SystemExit):
         cli.main([*base, "--on=--"])
+
+
+@pytest.mark.parametrize("config", pairwise.CONFIGS.values())
+def test_flops_are_those_of_the_products(config):
+    ids = np.zeros((2, config.max_seq_len), int)
+    params = init_params(config, np.random.default_rng(0))
+    coins = np.random.default_rng(0)
+    _, notes = trace(loss_and_grads, ids, ids, params, config, coins)
+    seen = sum(flops for name, flops, _ in notes if name == "matmul")
+    assert report.flops_of(config, *ids.shape) == seen

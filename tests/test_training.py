@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers import training
-from helpers.checks import Mistake, check_optimizer
+from helpers.checks import Mistake, check_optimizer, torch_ops
 from helpers.language_model import (
     ModelConfig,
     cross_entropy,
@@ -176,7 +176,7 @@ def test_equals_reference(name):
 
 
 def test_check_optimizer_says_what_it_compared():
-    report = check_optimizer(training.SGD, torch.optim.SGD, lr=0.1)
+    report = check_optimizer(training.SGD, torch_ops.SGD, lr=0.1)
     assert (
         str(report)
         == "SGD matches torch after 10 steps (float64 to 1e-12): a, b, c"
@@ -217,7 +217,7 @@ def test_check_optimizer_notices(name):
         wrong.__init__ = lambda self, params, lr: kind.__init__(
             self, params, **settings
         )
-    theirs = getattr(torch.optim, kind.__name__)
+    theirs = getattr(torch_ops, kind.__name__)
     decay = {"weight_decay": 0.3} if kind is training.AdamW else {}
     with pytest.raises(Mistake, match=r"is wrong by .* after step \d+"):
         check_optimizer(wrong, theirs, lr=0.1, **decay)

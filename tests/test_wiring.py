@@ -9,6 +9,7 @@ PROOFS on broken copies of the modules.
 import functools
 import math
 from dataclasses import replace
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from helpers import (
     embeddings,
     generation,
     language_model,
+    llama,
     tinystories,
     training,
 )
@@ -298,12 +300,14 @@ def prove_story_starts(module):
 # --- the cache ---
 
 KINDS = (("learned", "pre"), ("sinusoidal", "post"))
+LLAMAS = (("rope", "rms", 2), ("rope", "post", None), ("learned", "rms", 1))
 
 
 @functools.cache
-def model_of(positions, norm):
-    """Return params and config of one of two models."""
-    config = config_of("2x5", positions=positions, norm=norm)
+def model_of(positions, norm, n_kv_heads=None):
+    """Return params and config of one of the models."""
+    kind = {"positions": positions, "norm": norm, "n_kv_heads": n_kv_heads}
+    config = config_of("2x5", **kind)
     return moved_params(config, np.random.default_rng(7)), config
 
 
@@ -317,10 +321,10 @@ def logits_with_torch(ids, *kind):
 
 
 @proof_of(generation)
-def prove_next_logits(module):
+def prove_next_logits(module, kinds=KINDS):
     """Chunk after chunk, as if the whole had been read at once."""
     ids = np.random.default_rng(4).integers(0, 11, (2, 8))
-    for kind in KINDS:
+    for kind in kinds:
         params, config = model_of(*kind)
         rows = [logits_with_torch(tuple(row), *kind) for row in ids.tolist()]
         kv, start = module.KVCache(params, config, 2), 0
@@ -332,9 +336,9 @@ def prove_next_logits(module):
 
 
 @proof_of(generation)
-def prove_padding(module):
+def prove_padding(module, kinds=KINDS):
     """Rows of different length, as if each were alone."""
-    for kind in KINDS:
+    for kind in kinds:
         params, config = model_of(*kind)
         prompts = [(3, 1, 4, 1, 5), (9, 2)]
         ids, padding = module.pad_left(prompts)
@@ -344,6 +348,18 @@ def prove_padding(module):
             equal(got, [logits_with_torch(p, *kind)[-1] for p in prompts])
             ids = np.array(new)[:, None]
             prompts = [(*p, i) for p, i in zip(prompts, new)]
+
+
+@proof_of(llama)
+def prove_llama_cache(module):
+    """The same, with the cached attentions of a copy of appendix A4."""
+    theirs = {
+        "grouped": module.cached_grouped_attention,
+        "rope": module.cached_rope_attention,
+    }
+    with patch.dict(generation.CACHED_ATTENTIONS, theirs):
+        prove_next_logits(generation, LLAMAS)
+        prove_padding(generation, LLAMAS)
 
 
 # --- sampling ---
@@ -460,6 +476,20 @@ def prove_init_params(module):
             std = 0.02 / math.sqrt(2 * 2) if small else 0.02
             equal(array.std(), std, rtol=0.05)
             equal(array.mean(), 0.0, atol=4 * std / math.sqrt(array.size))
+
+
+@proof_of(language_model)
+def prove_init_llama(module):
+    """The shapes of Llama's parts: no bias on a norm, G heads, a gate."""
+    config = config_of("2x5", norm="rms", activation="swiglu", n_kv_heads=2)
+    C, F = config.d_model, config.d_ff
+    params = module.init_params(config, np.random.default_rng(0))
+    block = params["blocks"][0]
+    for norm in (block["norm1"], block["norm2"], params["final_norm"]):
+        assert list(norm) == ["weight"] and (norm["weight"] == 1).all()
+    assert block["attention"]["qkv"]["weight"].shape == (C, 2 * C)
+    assert block["feed_forward"]["up"]["weight"].shape == (C, 2 * F)
+    assert block["feed_forward"]["down"]["weight"].shape == (F, C)
 
 
 @proof_of(language_model)

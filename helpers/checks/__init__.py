@@ -1,5 +1,6 @@
 """Prove a gradient, say what is wrong with one, compare with the shelf."""
 
+from helpers.checks import torch_ops
 from helpers.checks.blanks import check
 from helpers.checks.gradients import (
     VERDICTS,
@@ -35,6 +36,7 @@ __all__ = [
     "must_fail",
     "note",
     "relative_error",
+    "torch_ops",
     "try_backward",
     "try_value",
 ]

@@ -39,7 +39,7 @@ def check(*functions):
     no lesson asks for.
     """
     for function in functions:
-        say(check_one(function))
+        say(check_one(function), right=True)
 
 
 def check_one(function):

@@ -40,6 +40,7 @@ from helpers.checks.cells import (
 )
 from helpers.checks.kernels import is_row, run
 from helpers.checks.shelf import lines_of
+from helpers.checks.stops import watch
 from helpers.checks.table import (
     BLANK,
     MISSING,
@@ -50,6 +51,7 @@ from helpers.checks.table import (
     saved_states,
     say_totals,
 )
+from helpers.lab.copies import COPIES
 from helpers.runs.files import write_whole
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -86,13 +88,14 @@ only copies that you wrote or trust."""
 # write
 
 
-def write_exercises(fresh=(), lessons=LESSONS, folder=EXERCISES):
+def write_exercises(fresh=(), lessons=LESSONS, folder=EXERCISES, read=None):
     """Write a copy to fill in of every lesson; never touch one that exists.
 
     fresh: beginnings of the names of lessons, such as "03", that get one
-    more copy beside the first. Raises ValueError if one fits no lesson.
+    more copy beside the first. read: where links to a lesson lead, if not to
+    lessons. Raises ValueError if a beginning fits no lesson.
     """
-    relative = Path(os.path.relpath(lessons, folder)).as_posix()
+    relative = Path(os.path.relpath(read or lessons, folder)).as_posix()
     for lesson in find(fresh, lessons):
         paths = copies(lesson, folder) if fresh else [folder / lesson.name]
         free = (path for path in paths if not os.path.lexists(path))
@@ -281,8 +284,10 @@ def progress(names=(), lessons=LESSONS, folder=EXERCISES):
 def show_progress(name, lessons=LESSONS, folder=EXERCISES):
     """Print the table of one copy: as this kernel has it, else as saved.
 
-    What this kernel has not run is shown as it was when it last ran.
+    What this kernel has not run is shown as it was when it last ran. Above
+    the table stands from now on where a cell fails.
     """
+    watch(name)
     result = load_results(folder).get(name, {})
     path = lessons / f"{name}.ipynb"
     names = to_write(path) if path.is_file() else []
@@ -355,7 +360,9 @@ def main(argv=None):
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     add = commands.add_parser("write", help="write copies to fill in")
     add.add_argument("--fresh", nargs="+", default=(), metavar="03")
-    add.set_defaults(command=lambda args: write_exercises(args.fresh))
+    add.set_defaults(
+        command=lambda args: write_exercises(args.fresh, read=COPIES)
+    )
     text = "run the copies and print a table"
     add = commands.add_parser("progress", help=text, description=RIGHTS)
     add.add_argument("lessons", nargs="*", metavar="03")

@@ -68,18 +68,24 @@ def run(lesson, notebook, folder):
     """Run a copy; return what its checks find, and where it stops."""
     steps, checks = with_checks(lesson, notebook)
     steps = without_looks(steps, lesson)
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place:
-        place = Path(place)
-        copy_files(folder, place / "exercises")
-        for shipped in ("experiments", f"runs/{SHIPPED}"):
-            shutil.copytree(DATA / shipped, place / "data" / shipped)
-        path, data = place / "verdicts.json", place / "data"
-        names = to_write(lesson)
+    with apart(folder) as (place, data):
+        path, names = place / "verdicts.json", to_write(lesson)
         before = BEFORE.format(
             data=str(data), path=str(path), checks=checks, names=names
         )
         note = execute([Step(0, before), *steps], place / "exercises")
         return read_verdicts(path), note
+
+
+@contextlib.contextmanager
+def apart(folder):
+    """Make a temporary folder with a copy of one, and data of its own."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place:
+        place = Path(place)
+        copy_files(folder, place / "exercises")
+        for shipped in ("experiments", f"runs/{SHIPPED}"):
+            shutil.copytree(DATA / shipped, place / "data" / shipped)
+        yield place, place / "data"
 
 
 def read_verdicts(path):

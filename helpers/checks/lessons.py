@@ -27,6 +27,7 @@ LESSONS = (  # the modules of the lessons, in their order
     "digit_operations",
     "experiments",
     "scale",
+    "llama",
     "assistant",
 )
 

@@ -1,20 +1,36 @@
-"""Record what has to come out of the cases, from the shelf.
+"""Record what the checks expect: of the cases, and of torch in the lessons.
 
-    python -m helpers.checks.record [attention ...]
+    python -m helpers.checks.record [attention ...] [01 ...]
 
-Support code. Without names it records all lessons. tests/test_answers.py
-proves that what is recorded is what the shelf, and torch, compute.
+Support code. A module names the cases of a lesson, which the shelf answers;
+a number names a lesson, whose checks PyTorch answers. Without names all are
+recorded. tests/test_answers.py and tests/test_torch_answers.py prove that
+what is recorded is what the shelf, and torch, compute.
 """
 
 import sys
+from pathlib import Path
 
+import nbformat
 import numpy as np
 
-from helpers.checks import answers
+from helpers.checks import answers, gradients, optimizers, torch_answers
 from helpers.checks.blanks import adapt
 from helpers.checks.cases import RECORDED, cast, find_cases, with_cases
 from helpers.checks.inspection import Trial, run_backward, run_forward
+from helpers.checks.kernels import (
+    Step,
+    apart,
+    execute,
+    with_checks,
+    without_looks,
+)
 from helpers.checks.lessons import shelf
+
+NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
+
+
+# the cases
 
 
 def record(lesson, names):
@@ -53,13 +69,71 @@ def find(lesson, name):
     return shelf(lesson)[name.partition(".")[0]]
 
 
+# torch's answers
+
+BEFORE = """\
+import pathlib, helpers
+helpers.DATA = pathlib.Path({data!r})
+from helpers.checks.record import keep_answers
+keep_answers({path!r})
+del helpers, keep_answers, pathlib"""
+
+
+def ask_torch(lesson):
+    """Return {label: {number: row}} of torch's answers to a lesson's checks.
+
+    The lesson's cells run in a kernel, as far as a verdict needs them.
+    Raises ValueError if one fails.
+    """
+    steps, _ = with_checks(lesson, nbformat.read(lesson, as_version=4))
+    steps = without_looks(steps, lesson)
+    with apart(lesson.parent) as (place, data):
+        path = place / "torch.npz"
+        before = BEFORE.format(data=str(data), path=str(path))
+        note = execute([Step(0, before), *steps], place / "exercises")
+        if note != "runs to its end":
+            raise ValueError(f"{lesson.name} {note}")
+        return answers.read(path) if path.exists() else {}
+
+
+def keep_answers(path):
+    """Write to a file what torch answers to the checks of this kernel."""
+    kept = {}
+
+    def find(torch_op, inputs, settings):
+        answer = torch_answers.TorchAnswer(torch_op, inputs, settings)
+        rows = kept.setdefault(torch_answers.label_of(torch_op), {})
+        filed = {label: [*rows.values()] for label, rows in kept.items()}
+        if not torch_answers.look_up(torch_op, inputs, settings, filed):
+            trial = Trial(None, None, inputs, settings, np.float64, 0, None)
+            dout = trial.draw_dout(answer.out)
+            row = torch_answers.to_row(answer, settings, dout)
+            rows[str(len(rows))] = row
+            answers.write(Path(path), kept)
+        return answer
+
+    gradients.find_answer = optimizers.find_answer = find
+
+
+# both
+
+
 def main(names):
     """Write the answers of some lessons, or of all; say how large."""
     for lesson, functions in with_cases().items():
         if not names or lesson in names:
-            answers.save(lesson, record(lesson, functions))
-            size = (answers.FOLDER / f"{lesson}.npz").stat().st_size
-            print(f"{lesson}: {size / 1000:.0f} kB")
+            save(lesson, record(lesson, functions))
+    for path in sorted(NOTEBOOKS.glob("[0A]*.ipynb")):
+        if not names or path.name.startswith(tuple(names)):
+            save(f"torch_{path.stem}", ask_torch(path))
+
+
+def save(name, found):
+    """Write the answers of one file, if there are any; say how large."""
+    path = answers.FOLDER / f"{name}.npz"
+    if found:
+        answers.write(path, found)
+        print(f"{name}: {path.stat().st_size / 1000:.0f} kB")
 
 
 if __name__ == "__main__":

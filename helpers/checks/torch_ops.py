@@ -116,9 +116,9 @@ def layer_norm(x, weight, bias, eps=1e-5):
     return torch.nn.functional.layer_norm(x, weight.shape, weight, bias, eps)
 
 
-def rms_norm(x, weight):
+def rms_norm(x, weight, eps=1e-5):
     """Call torch.nn.functional.rms_norm."""
-    return torch.nn.functional.rms_norm(x, weight.shape, weight, eps=1e-5)
+    return torch.nn.functional.rms_norm(x, weight.shape, weight, eps)
 
 
 def relu(x):
@@ -136,7 +136,14 @@ def silu(x):
     return torch.nn.functional.silu(x)
 
 
-ACTIVATIONS = {"gelu": gelu, "relu": relu}
+def swiglu(x):
+    """Multiply the second half of the channels by silu of the first."""
+    gate, value = x.chunk(2, dim=-1)
+    return silu(gate) * value
+
+
+ACTIVATIONS = {"gelu": gelu, "relu": relu, "swiglu": swiglu}
+NORMS = {"pre": layer_norm, "post": layer_norm, "rms": rms_norm}
 
 
 def dropout(x, p, rng):
@@ -163,21 +170,22 @@ def gated(x, params):
 
 
 def residual(x, sublayer, norm_params, config, rng=None):
-    """Add what a function of tensors returns, and call torch's layer_norm."""
-    if config.norm == "pre":
-        h = sublayer(layer_norm(x, **norm_params))
+    """Add what a function of tensors returns, and call torch's norm."""
+    norm = NORMS[config.norm]
+    if config.norm != "post":
+        h = sublayer(norm(x, **norm_params))
         return x + dropout(h, config.dropout, rng)
     h = dropout(sublayer(x), config.dropout, rng)
-    return layer_norm(x + h, **norm_params)
+    return norm(x + h, **norm_params)
 
 
 def transformer_block(x, params, config, mask=None, rng=None):
     """Put a block together from the functions above, dropout included."""
 
+    attention = ATTENTIONS[config.attention]
+
     def attend(h):
-        return multi_head_attention(
-            h, params["attention"], config.n_heads, mask
-        )
+        return attention(h, params["attention"], config.n_heads, mask)
 
     def feed(h):
         return feed_forward(h, params["feed_forward"], config.activation)
@@ -238,7 +246,7 @@ def embed(ids, params, config, rng=None):
     x = embedding(ids, **params["token_embedding"])
     if config.positions == "learned":
         x = learned_positions(x, **params["position_embedding"])
-    else:
+    elif config.positions == "sinusoidal":
         x = x + sinusoidal_positions(x.shape[-2], x.shape[-1])
     return dropout(x, config.dropout, rng)
 
@@ -262,8 +270,8 @@ def language_model(ids, params, config, mask=None, rng=None):
     x = embed(ids, params, config, rng)
     for block in params["blocks"]:
         x = transformer_block(x, block, config, mask, rng)
-    if config.norm == "pre":
-        x = layer_norm(x, **params["final_norm"])
+    if config.norm != "post":
+        x = NORMS[config.norm](x, **params["final_norm"])
     return head(x, params)
 
 
@@ -299,6 +307,95 @@ def loss(ids, targets, params, config, rng=None):
     """Call cross_entropy on what language_model returns."""
     logits = language_model(ids, params, config, rng=rng)
     return cross_entropy(logits, targets)
+
+
+# lesson 06
+
+
+def SGD(params, grads, **settings):
+    """Take a step of torch.optim.SGD for each of grads; see take_steps."""
+    return take_steps(torch.optim.SGD, params, grads, settings)
+
+
+def Adam(params, grads, **settings):
+    """Take a step of torch.optim.Adam for each of grads; see take_steps."""
+    return take_steps(torch.optim.Adam, params, grads, settings)
+
+
+def AdamW(params, grads, **settings):
+    """Take a step of torch.optim.AdamW for each of grads; see take_steps."""
+    return take_steps(torch.optim.AdamW, params, grads, settings)
+
+
+def take_steps(kind, params, grads, settings):
+    """Return all parameters after each step, (steps, numbers).
+
+    params and each of grads are {name: tensor}. Vectors do not decay.
+    """
+    params = {name: p.detach().clone() for name, p in params.items()}
+    decay = settings.get("weight_decay", 0.0)
+    groups = [
+        {"params": [p], "weight_decay": decay * (p.ndim >= 2)}
+        for p in params.values()
+    ]
+    optimizer, rows = kind(groups, **settings), []
+    for grad in grads:
+        for name, tensor in params.items():
+            tensor.grad = grad[name].detach()
+        optimizer.step()
+        rows.append(torch.cat([p.flatten() for p in params.values()]))
+    return torch.stack(rows)
+
+
+# appendix A4
+
+
+def rope(x, positions, layout="pairs"):
+    """Multiply pairs of channels by complex numbers, as Llama's code does."""
+    if layout == "halves":
+        x = x.unflatten(-1, (2, -1)).transpose(-1, -2).flatten(-2)
+    pairs = torch.view_as_complex(x.unflatten(-1, (-1, 2)).contiguous())
+    n = pairs.shape[-1]
+    frequency = torch.exp(-math.log(10000) * torch.arange(n).double() / n)
+    angles = positions[..., None] * frequency
+    if angles.ndim == 3:
+        angles = angles[:, None]
+    turned = pairs * torch.polar(torch.ones_like(angles), angles)
+    out = torch.view_as_real(turned.to(pairs.dtype))  # (..., D / 2, 2)
+    if layout == "halves":
+        out = out.transpose(-1, -2)
+    return out.flatten(-2)
+
+
+def repeat_heads(x, times):
+    """Call torch.repeat_interleave."""
+    return torch.repeat_interleave(x, times, dim=1)
+
+
+def grouped_attention(x, params, n_heads, mask=None, positions=None):
+    """Call torch.nn.functional.scaled_dot_product_attention for groups."""
+    D = x.shape[-1] // n_heads
+    parts = linear(x, **params["qkv"]).unflatten(-1, (-1, D)).transpose(1, 2)
+    G = (parts.shape[1] - n_heads) // 2
+    q, k, v = parts.split([n_heads, G, G], dim=1)
+    if positions is not None:
+        q, k = rope(q, positions), rope(k, positions)
+    attend = torch.nn.functional.scaled_dot_product_attention
+    heads = attend(q, k, v, attn_mask=mask, enable_gqa=True)
+    return linear(merge_heads(heads), **params["out"])
+
+
+def rope_attention(x, params, n_heads, mask=None):
+    """Call grouped_attention with the positions 0, 1, 2, ..."""
+    positions = torch.arange(x.shape[1])
+    return grouped_attention(x, params, n_heads, mask, positions)
+
+
+ATTENTIONS = {
+    "full": multi_head_attention,
+    "grouped": grouped_attention,
+    "rope": rope_attention,
+}
 
 
 # appendix A5

@@ -6,12 +6,14 @@ Support code, for gradients.py and blanks.py.
 import contextlib
 import re
 import reprlib
+import sys
 import textwrap
 import traceback
 
 import numpy as np
 
 TOLERANCE = {np.float64: 1e-9, np.float32: 1e-5}
+MARKS = {True: ("✓", 32), False: ("✗", 31)}  # and the terminal's colour
 
 
 class Mistake(AssertionError):
@@ -42,7 +44,7 @@ class Mistake(AssertionError):
 
     def _render_traceback_(self):
         """Let Jupyter show the sentence in place of the traceback."""
-        return wrap(str(self))
+        return with_mark(str(self), False, "")
 
 
 def wrap(sentence, indent=""):
@@ -55,9 +57,28 @@ def wrap(sentence, indent=""):
     return textwrap.wrap(sentence, 79, **options) or [""]
 
 
-def say(sentence):
-    """Print a sentence, its lines after the first set in."""
-    print("\n".join(wrap(sentence, "    ")))
+def say(sentence, right=None):
+    """Print a sentence, its lines after the first set in, with its mark."""
+    print("\n".join(with_mark(sentence, right)))
+
+
+def with_mark(sentence, right, indent="    "):
+    """Return a sentence in lines; in a notebook with a mark in colour.
+
+    right: True for a green tick, False for a red cross, None for no mark.
+    """
+    if right is None or not notebook():
+        return wrap(sentence, indent)
+    mark, colour = MARKS[right]
+    first, *rest = wrap(f"{mark} {sentence}", indent)
+    return [first.replace(mark, f"\x1b[{colour}m{mark}\x1b[0m", 1), *rest]
+
+
+def notebook():
+    """Return the shell of the notebook that runs this; None elsewhere."""
+    get_ipython = getattr(sys.modules.get("IPython"), "get_ipython", None)
+    shell = get_ipython and get_ipython()
+    return shell if hasattr(shell, "kernel") else None
 
 
 # numbers

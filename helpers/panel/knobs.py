@@ -27,16 +27,21 @@ PICKS = {"token": 1, "bar": 2, "head": 2, "stop": 0}  # and how many numbers
 _panels = WeakSet()
 
 
-def sampling_panel(params, config, tokenizer, prompt="Once upon a time"):
+def sampling_panel(
+    params, config, tokenizer, prompt="Once upon a time", other=None
+):
     """Return a panel that writes stories with the model.
 
-    Stops the panels made before, as when a cell is run again.
-    Raises ValueError if the tokenizer does not belong to the model.
+    other: params, config and tokenizer of a model to compare it with, from
+    the same seed. Stops the panels made before, as when a cell is run again.
+    Raises ValueError if a tokenizer does not belong to its model.
     """
-    check_tokenizer(tokenizer, config)
+    models = [(params, config, tokenizer), *([other] if other else [])]
+    for _, its_config, its_tokenizer in models:
+        check_tokenizer(its_tokenizer, its_config)
     for panel in _panels:
         panel.stop.click()
-    panel = SamplingPanel(params, config, tokenizer, prompt)
+    panel = SamplingPanel(*models[0], prompt, other)
     _panels.add(panel)
     return panel
 
@@ -48,13 +53,17 @@ class SamplingPanel(widgets.VBox):
     panel.seed.value = 1; panel.generate.click(); panel.wait(); panel.text.
     """
 
-    def __init__(self, params, config, tokenizer, prompt):
-        self.first = Writer(params, config, tokenizer)
-        self.second = Writer(params, config, tokenizer, " B", 1.2)
+    def __init__(self, params, config, tokenizer, prompt, other=None):
+        model = params, config, tokenizer
+        self.first = Writer(*model)
+        self.second = Writer(*(other or model), " B", 0.8 if other else 1.2)
         self.running = False
         # JupyterLab can run the callbacks of two controls side by side
         self._turn, self._stopping = threading.Condition(), threading.Event()
-        self._make_controls(prompt, config.max_seq_len)
+        writers = self.first, self.second
+        most = min(writer.config.max_seq_len for writer in writers)
+        self._make_controls(prompt, most)
+        self.compare.value = bool(other)
         super().__init__(self._rows(), layout={"max_width": "1000px"})
         self.add_class("story-panel")
         self._connect()

@@ -23,10 +23,12 @@ from helpers.generation import (
     next_token_probs,
     position_vectors,
 )
+from helpers.language_model import language_model
 from helpers.panel import looks
+from helpers.runs.params import attention_weights
 from helpers.runs.scoring import token_nats
 from helpers.runs.speed import one_blas_thread
-from helpers.transformer_block import layer_norm
+from helpers.transformer_block import NORMS
 
 MAX_TOP_K = 100
 WIDE = {"style": {"description_width": "9em"}, "layout": {"width": "auto"}}
@@ -266,6 +268,9 @@ def last_attention(ids, params, config, kv):
 
     kv holds the keys and values of the tokens before it, at least.
     """
+    if config.attention != "full":
+        _, cache = language_model(np.array([ids]), params, config)
+        return attention_weights(cache)[:, 0, :, -1]
     T, H = len(ids), config.n_heads
     kv.length = T - 1
     table = params["token_embedding"]["weight"]
@@ -274,7 +279,8 @@ def last_attention(ids, params, config, kv):
     x = x + place.astype(x.dtype)
     rows = []
     for layer, block in enumerate(params["blocks"]):
-        h = layer_norm(x, **block["norm1"])[0] if config.norm == "pre" else x
+        norm, _ = NORMS[config.norm]
+        h = x if config.norm == "post" else norm(x, **block["norm1"])[0]
         qkv, _ = linear(h, **block["attention"]["qkv"])  # (1, 1, 3C)
         q, _, _ = np.split(split_heads(qkv, 3 * H)[0], 3, axis=1)
         x = cached_block(x, block, config, kv, layer)  # stores the last key

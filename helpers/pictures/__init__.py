@@ -4,9 +4,15 @@ Every picture goes through `show`, with a text alternative.
 """
 
 from helpers.pictures.arrays import named, show_arrays
+from helpers.pictures.curves import plot_bands, plot_slopes
+from helpers.pictures.memory import show_memory
+from helpers.pictures.merges import show_cuts
+from helpers.pictures.models import show_flow, show_surprise, show_tree
+from helpers.pictures.norms import show_norm, show_projection, show_roads
 from helpers.pictures.plots import (
     plot_attention,
     plot_bars,
+    plot_histogram,
     plot_lines,
     plot_log_log,
     plot_losses,
@@ -14,6 +20,7 @@ from helpers.pictures.plots import (
     plot_table,
 )
 from helpers.pictures.sentence import (
+    BLOCK,
     EMBEDDING,
     FEATURES,
     IDS,
@@ -21,8 +28,11 @@ from helpers.pictures.sentence import (
     WORDS,
 )
 from helpers.pictures.sliders import slide
+from helpers.pictures.valley import show_arrows, show_valley, walk
+from helpers.pictures.wirings import show_wirings
 
 __all__ = [
+    "BLOCK",
     "EMBEDDING",
     "FEATURES",
     "IDS",
@@ -30,12 +40,27 @@ __all__ = [
     "WORDS",
     "named",
     "plot_attention",
+    "plot_bands",
     "plot_bars",
+    "plot_histogram",
     "plot_lines",
     "plot_log_log",
     "plot_losses",
     "plot_runs",
+    "plot_slopes",
     "plot_table",
     "show_arrays",
+    "show_arrows",
+    "show_cuts",
+    "show_flow",
+    "show_memory",
+    "show_norm",
+    "show_projection",
+    "show_roads",
+    "show_surprise",
+    "show_tree",
+    "show_valley",
+    "show_wirings",
     "slide",
+    "walk",
 ]

@@ -36,11 +36,16 @@ def plot_attention(weights, labels=None, titles=None):
     show(figure, f"Attention weights, {', '.join(map(str, names))}")
 
 
-def plot_lines(x, curves, xlabel, ylabel):
-    """Draw {name: y} against x, told apart by colour and by line style."""
+def plot_lines(x, curves, xlabel, ylabel, at=None):
+    """Draw {name: y} against x, told apart by colour and by line style.
+
+    at: an x to mark with a dot on each curve.
+    """
     figure, axis = new_figure(5.5, 3)
     for (name, y), style in zip(curves.items(), STYLES * len(curves)):
-        axis.plot(x, y, style, label=plain(name))
+        [line] = axis.plot(x, y, style, label=plain(name))
+        if at is not None:
+            axis.plot(at, np.interp(at, x, y), "o", color=line.get_color())
     axis.set(xlabel=plain(xlabel), ylabel=plain(ylabel))
     axis.legend()
     axis.grid(alpha=0.3)
@@ -68,6 +73,18 @@ def plot_bars(names, values, xlabel):
     axis.invert_yaxis()
     axis.set_xlabel(plain(xlabel))
     show(figure, f"{xlabel}, a bar each: {', '.join(map(str, names))}")
+
+
+def plot_histogram(values, xlabel, ylabel, at=None):
+    """Draw how often whole numbers occur; at: one to mark by a line."""
+    figure, axis = new_figure(5.5, 2.6)
+    edges = np.arange(min(values), max(values) + 2) - 0.5
+    axis.hist(values, edges, color="#31688e")
+    if at is not None:
+        axis.axvline(at, color="black", ls="--", label=str(at))
+        axis.legend()
+    axis.set(xlabel=plain(xlabel), ylabel=plain(ylabel))
+    show(figure, f"{ylabel} against {xlabel}")
 
 
 def plot_losses(log, floor=None):

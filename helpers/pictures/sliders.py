@@ -11,9 +11,8 @@ from contextlib import redirect_stdout
 from types import FunctionType
 
 import ipywidgets as widgets
-from IPython.display import display
 
-from helpers.pictures.figures import as_png, collect
+from helpers.pictures.figures import as_png, collect, display_picture
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
@@ -45,10 +44,9 @@ def slide(draw, **ranges):
     for control in knobs.values():
         control.observe(redraw, "value")
     box = widgets.VBox([*knobs.values(), view])
-    bundle = {WIDGET: box._repr_mimebundle_()[WIDGET], "image/png": png}
-    bundle["text/plain"] = f"{alt}\n{text}".strip()
-    metadata = {"image/png": {"alt": alt}, "needs_background": "light"}
-    display(bundle, raw=True, metadata=metadata)
+    display_picture(
+        png, alt, text, **{WIDGET: box._repr_mimebundle_()[WIDGET]}
+    )
 
 
 def with_names_of_now(draw):

@@ -8,6 +8,7 @@ the settings in plain text, fingerprints of the data.
 import json
 import sys
 from dataclasses import asdict
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -193,7 +194,9 @@ def write_summary(folder, run):
 def load_run(folder):
     """Return the run and the tokenizer that save_run wrote to a folder.
 
-    Raises OSError, or ValueError if they do not belong together.
+    A folder that holds somebody else's model, of Hugging Face or llama2.c,
+    gives a run to generate from. Raises OSError, or ValueError if run and
+    tokenizer do not belong together.
     """
     return read_whole(folder, lambda: load_parts(Path(folder)))
 
@@ -201,6 +204,10 @@ def load_run(folder):
 def load_parts(folder):
     """Return what load_run does, of a folder that stays."""
     newest, before = (folder / name for name in CHECKPOINTS)
+    if not newest.exists() and not before.exists():
+        pretrained = import_module("helpers.pretrained.folders")
+        if pretrained.holds_pretrained(folder):
+            return pretrained.load_pretrained(folder)
     run = read_checkpoint(newest, before)
     path = folder / TOKENIZER
     tokenizer = BPETokenizer.load(path)

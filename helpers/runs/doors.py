@@ -8,6 +8,7 @@ is asked for.
 """
 
 import functools
+import importlib
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from helpers.runs.guards import (
     check_config,
     check_ids,
     check_integer,
+    check_llama2c,
     check_logits,
     check_mask,
     check_memory,
@@ -78,6 +80,19 @@ def behind(check, function):
     return call
 
 
+def bring_kinds(config):
+    """Put on the shelf what appendix A4 builds, if a model asks for it."""
+    from helpers.transformer_block import ACTIVATIONS, ATTENTIONS, NORMS
+
+    for table, kind in (
+        (ACTIVATIONS, config.activation),
+        (ATTENTIONS, config.attention),
+        (NORMS, config.norm),
+    ):
+        if kind not in table:
+            importlib.import_module("helpers.llama")
+
+
 # lesson 01
 
 
@@ -92,6 +107,7 @@ def scaled_dot_product_attention(q, k, v, mask=None):
 
 def ModelConfig(config):
     check_config(config)
+    bring_kinds(config)
 
 
 def embed(ids, params, config, rng=None):
@@ -260,6 +276,13 @@ def check_knobs(repetition_penalty=1.0, **settings):
     """Raise ValueError for a knob that is out of its range."""
     check_number("repetition_penalty", repetition_penalty)
     check_sampling(**settings)
+
+
+# appendix A4
+
+
+def read_llama2c(path):
+    check_llama2c(path)
 
 
 # appendix A1

@@ -23,7 +23,11 @@ RUN_FILES = (
 )
 REPORT_FILES = ("measured.json", "REPORT.md", "losses.png", "attention.png")
 STORY_FILES = ("train.txt", "valid.txt")
-OURS = {*RUN_FILES, *REPORT_FILES, *STORY_FILES}
+FETCHED_FILES = (
+    *("model.safetensors", "vocab.json", "merges.txt", "tokenizer.json"),
+    *("stories260K.bin", "tok512.bin"),
+)
+OURS = {*RUN_FILES, *REPORT_FILES, *STORY_FILES, *FETCHED_FILES}
 
 
 def is_partial(name):

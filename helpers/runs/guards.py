@@ -6,6 +6,7 @@ notebooks/ERRORS.md lists them all; doors.py says which function asks what.
 """
 
 import math
+import os
 import re
 from itertools import permutations
 from types import SimpleNamespace
@@ -14,14 +15,14 @@ import numpy as np
 import regex
 
 from helpers.runs.files import brief, fingerprint
-from helpers.runs.memory import check_room
+from helpers.runs.memory import check_file, check_room
 from helpers.runs.params import named_arrays
 
 SIZES = ("vocab_size", "max_seq_len", "d_model", "n_heads", "n_layers", "d_ff")
 CHOICES = {  # a setting, and what it may be
-    "norm": ("pre", "post"),
-    "activation": ("gelu", "relu"),
-    "positions": ("learned", "sinusoidal"),
+    "norm": ("pre", "post", "rms"),
+    "activation": ("gelu", "relu", "swiglu"),
+    "positions": ("learned", "sinusoidal", "rope"),
     "tied_head": (True, False),
     "bias": (True, False),
     "decay": ("cosine", "linear"),
@@ -121,6 +122,20 @@ def check_config(config):
             f"{show(config.d_model)}; choose a number of heads that does"
         )
     check_number("dropout", config.dropout)
+    if config.n_kv_heads is not None:
+        check_integer("n_kv_heads", config.n_kv_heads)
+        if config.n_heads % config.n_kv_heads:
+            raise ValueError(
+                f"{config.n_kv_heads} heads of keys cannot share "
+                f"{config.n_heads} of queries evenly; choose an n_kv_heads "
+                "that divides n_heads"
+            )
+    D = config.d_model // config.n_heads
+    if config.positions == "rope" and D % 2:
+        raise ValueError(
+            f"rope turns pairs of channels and a head has {D}; choose an "
+            "even d_model / n_heads"
+        )
 
 
 def check_ids(ids, config):
@@ -355,6 +370,55 @@ def check_rng(rng):
         )
 
 
+def check_llama2c(path):
+    """Raise ValueError for a checkpoint of llama2.c that is not whole."""
+    from helpers.llama import llama2c_config, llama2c_shapes
+
+    check_file(path)
+    try:
+        sizes = np.zeros(7, "<i4")
+        held = np.fromfile(path, "<i4", 7)
+        sizes[: len(held)] = held  # of a short file some stay 0
+        config = llama2c_config(sizes)
+    except ValueError as error:
+        raise ValueError(
+            f"{path} is no checkpoint of llama2.c ({brief(error)}); take "
+            "stories260K.bin or its like"
+        ) from None
+    shapes = llama2c_shapes(config).values()
+    wanted = 4 * (7 + sum(math.prod(shape) for shape in shapes))
+    found = os.path.getsize(path)
+    if found != wanted:
+        raise ValueError(
+            f"{path} has {found:,} bytes and its sizes ask for {wanted:,}; "
+            "fetch it again"
+        )
+
+
+def check_pieces(pieces, scores):
+    """Raise ValueError unless these are the pieces of a LlamaTokenizer.
+
+    Text is cut into words before pieces are merged, so none may hold a space
+    behind a letter.
+    """
+    if len(pieces) != len(scores):
+        raise ValueError(
+            f"{len(pieces)} pieces and {len(scores)} scores are not one a "
+            "piece; read both from one file"
+        )
+    if [*pieces[3:259]] != [bytes([i]) for i in range(256)]:
+        raise ValueError(
+            "pieces 3 to 258 must be the 256 single bytes, in order; use the "
+            "tokenizer of a model of llama2.c"
+        )
+    for piece in pieces[259:]:
+        if b" " in piece.lstrip(b" "):
+            raise ValueError(
+                f"the piece {show(piece)} holds words; use a tokenizer whose "
+                "pieces are parts of one"
+            )
+
+
 # stories and batches
 
 
@@ -451,7 +515,7 @@ def check_memory(config, settings):
     """
     C, T = config.d_model, settings.seq_len
     rows = config.vocab_size + config.max_seq_len
-    rows += config.n_layers * (4 * C + 2 * config.d_ff)
+    rows += config.n_layers * (2 * C + 2 * config.d_ff)
     scores = 4 * T * (config.n_layers * config.n_heads * T + config.vocab_size)
     n_bytes = 16 * (rows * C + settings.batch_size * T) + 4 * scores
     check_room("this run", n_bytes)

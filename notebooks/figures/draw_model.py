@@ -34,7 +34,7 @@ ARROWS = [
 ]
 NOTES = [
     ("gradients, backwards through every part", 560, 214),
-    ("new parameters", 268, 214),
+    ("new parameters", 266, 236),
     ("probabilities of the next token", 530, 19),
     ("one token more", 180, 19),
 ]
@@ -44,6 +44,8 @@ def box(lesson, lit):
     """Return one part of the model as SVG, filled if it is the lit one."""
     label, x, y, width, height = BOXES[lesson]
     fill, ink = ("#1f5f8b", "white") if lit else ("#eef1f4", "#333")
+    if lit and lesson == 3:  # an arrow and other boxes lie on it
+        fill, ink = "#a9cbe0", "#333"
     text_y = y + (18 if lesson == 3 else height / 2 + 4)
     return (
         f'<rect x="{x}" y="{y}" width="{width}" height="{height}" rx="6" '

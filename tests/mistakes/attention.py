@@ -427,30 +427,35 @@ WRONG = {
     ],
     "scaled_dot_product_attention_backward": [
         ("weights.swapaxes(-1, -2) @ dout", "weights @ dout", TRANSPOSE),
-        ("dq = dscores @ k", "dq = dscores.swapaxes(-1, -2) @ k", TRANSPOSE),
+        (
+            "dq = (dscores @ k)",
+            "dq = (dscores.swapaxes(-1, -2) @ k)",
+            TRANSPOSE,
+        ),
         ("dscores.swapaxes(-1, -2) @ q", "dscores @ q", TRANSPOSE),
         (
             "dscores.swapaxes(-1, -2) @ q",
             "q.swapaxes(-1, -2) @ dscores",
             "transpose of what",
         ),
-        ("dq = dscores @ k", "dq = dscores @ q", "needs k"),
+        ("dq = (dscores @ k)", "dq = (dscores @ q)", "needs k"),
         (
             "dscores.swapaxes(-1, -2) @ q",
             "dscores.swapaxes(-1, -2) @ k",
             "needs q",
         ),
-        ("weights) * scale", "weights)", "lacks the scale"),
-        ("weights) * scale", "weights) * scale**2", "scale twice"),
-        ("weights) * scale", "weights) / scale", "divided by the scale"),
+        ("(dscores @ k) * scale", "dscores @ k", "square root of the"),
+        ("weights)\n", "weights) / scale\n", "lacks the scale"),
+        ("weights)\n", "weights) * scale\n", "scale twice"),
+        ("weights)\n", "weights) / scale**2\n", "divided by the scale"),
         (
             "softmax_backward(dweights, weights)",
             "dweights",
             "lacks softmax_backward",
         ),
         (
-            "softmax_backward(dweights, weights) * scale",
-            "dweights",
+            "softmax_backward(dweights, weights)",
+            "dweights / scale",
             "lacks softmax_backward",
         ),
         (
@@ -485,11 +490,11 @@ WRONG = {
             "dout unchanged",
         ),
         (
-            "dq = dscores @ k",
-            "dscores *= 1.5\n    dq = dscores @ k",
+            "dq = (dscores @ k)",
+            "dscores *= 1.5\n    dq = (dscores @ k)",
             "1.5 times",
         ),
-        ("dq = dscores @ k", "k *= 2\n    dq = dscores @ k", IN_PLACE),
+        ("dq = (dscores @ k)", "k *= 2\n    dq = (dscores @ k)", IN_PLACE),
         (
             "q, k, v, weights, scale = cache",
             "q, k, v, weights = cache",
@@ -497,12 +502,12 @@ WRONG = {
         ),
         (
             (
-                "    dq = dscores @ k  # (..., T, D)\n"
-                "    dk = dscores.swapaxes(-1, -2) @ q"
+                "    dq = (dscores @ k) * scale  # (..., T, D)\n"
+                "    dk = (dscores.swapaxes(-1, -2) @ q)"
             ),
             (
-                "    dk = dscores @ k  # (..., T, D)\n"
-                "    dq = dscores.swapaxes(-1, -2) @ q"
+                "    dk = (dscores @ k) * scale  # (..., T, D)\n"
+                "    dq = (dscores.swapaxes(-1, -2) @ q)"
             ),
             "and dk have changed places",
         ),

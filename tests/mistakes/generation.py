@@ -461,23 +461,23 @@ OTHERS = {
         ),
         ("x, _ = residual(x, feed", "_, x = residual(x, feed", "-"),
         ("    return x\n", "", "Is there a return?"),
-        ("        return cached_attention", "        cached_attention", "-"),
+        ("        return attention(", "        attention(", "-"),
         (
             "def cached_block(x, params, config, kv, layer):\n"
-            "    h, _ = layer_norm(x, **params['norm1'])\n"
+            "    h, _ = NORMS['pre'][0](x, **params['norm1'])\n"
             "    x = x + cached_attention(\n"
             "        h, params['attention'], config.n_heads, kv, layer)[0]\n"
-            "    h, _ = layer_norm(x, **params['norm2'])\n"
+            "    h, _ = NORMS['pre'][0](x, **params['norm2'])\n"
             "    return x + feed_forward(\n"
             "        h, params['feed_forward'], config.activation)[0]",
             "is pre-norm, whatever config.norm says",
         ),
         (
             "def cached_block(x, params, config, kv, layer):\n"
-            "    h, _ = layer_norm(x, **params['norm1'])\n"
+            "    h, _ = NORMS['pre'][0](x, **params['norm1'])\n"
             "    a, _ = cached_attention(\n"
             "        h, params['attention'], config.n_heads, kv, layer)\n"
-            "    h, _ = layer_norm(x, **params['norm2'])\n"
+            "    h, _ = NORMS['pre'][0](x, **params['norm2'])\n"
             "    f, _ = feed_forward(\n"
             "        h, params['feed_forward'], config.activation)\n"
             "    return x + a + f",
@@ -516,7 +516,7 @@ OTHERS = {
         ('params["position_embedding"]', 'params["token_embedding"]', "-"),
     ],
     "next_logits": [
-        ('    if config.norm == "pre":\n', "    if True:\n", "-"),
+        ('    if config.norm != "post":\n', "    if True:\n", "-"),
         ("@checked\n", "", "It raises IndexError"),
         ("    return logits[:, 0]", "    logits[:, 0]", "Is there a return?"),
         (".astype(x.dtype)", "", "A float64 took part"),
@@ -982,7 +982,7 @@ RIGHT = {
         "    return x",
         "def cached_block(x, params, config, kv, layer):\n"
         "    def norm(x, name):\n"
-        "        return layer_norm(x, **params[name])[0]\n"
+        "        return NORMS[config.norm][0](x, **params[name])[0]\n"
         "    pre = config.norm == 'pre'\n"
         "    h = norm(x, 'norm1') if pre else x\n"
         "    x = x + cached_attention(\n"
@@ -1033,7 +1033,8 @@ RIGHT = {
         "        x = cached_block(x, params['blocks'][i], config, kv, i)\n"
         "    kv.length = kv.length + T\n"
         "    if config.norm == 'pre':\n"
-        "        x = layer_norm(x, **params['final_norm'])[0]\n"
+        "        norm, _ = NORMS['pre']\n"
+        "        x = norm(x, **params['final_norm'])[0]\n"
         "    return head(x, params)[0][:, -1]",
         (
             "    return logits[:, 0]",

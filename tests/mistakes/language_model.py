@@ -350,9 +350,9 @@ WRONG = {
         ),
     ],
     "init_norm": [
-        ('"weight": np.ones(C)', '"weight": np.zeros(C)', "weight of 0"),
-        ('"bias": np.zeros(C)', '"bias": np.ones(C)', "bias of 1"),
-        (', "bias": np.zeros(C)', "", "-"),
+        ("np.ones(C)", "np.zeros(C)", "weight of 0"),
+        ("np.zeros(C)", "np.ones(C)", "bias of 1"),
+        ("if bias:", "if not bias:", "-"),
         ("np.ones(C)", "np.ones((C, 1))", "-"),
         ('"bias"', '"shift"', "-"),
     ],
@@ -385,7 +385,7 @@ WRONG = {
         (
             'if config.positions == "learned":',
             "if False:",
-            "sinusoidal positions where",
+            "lacks the positions",
         ),
         (
             '    x, cache["dropout"] = dropout(x, config.dropout, rng)',
@@ -550,8 +550,8 @@ WRONG = {
         ('in params["blocks"]', 'in params["blocks"][1:]', "first block"),
         ('in params["blocks"]', 'in params["blocks"][::-1]', "in reverse"),
         ('in params["blocks"]', "in []", "lacks the blocks"),
-        ('config.norm == "pre"', "False", "final norm"),
-        ('config.norm == "pre"', "True", "-"),
+        ('config.norm != "post"', "False", "final norm"),
+        ('config.norm != "post"', "True", "-"),
         (
             "embed(ids, params, config, rng)",
             "embed(ids, params, config)",
@@ -597,17 +597,17 @@ WRONG = {
             "reverse",
         ),
         (
-            'if "final_norm" in cache:\n        dx, dweight, dbias',
-            'if "final_norm" in cache:\n        _, dweight, dbias',
+            "dx, *dnorm =",
+            "_, *dnorm =",
             "the same gradient arrived at both",
         ),
         (
-            '"weight": dweight, "bias": dbias',
-            '"weight": dbias, "bias": dweight',
+            '("weight", "bias")',
+            '("bias", "weight")',
             "changed places",
         ),
         (
-            'grads["final_norm"] = {"weight": dweight, "bias": dbias}',
+            'grads["final_norm"] = dict(zip(("weight", "bias"), dnorm))',
             "pass",
             "-",
         ),
@@ -872,8 +872,8 @@ def count_params(params):
         ("np.ones(C)", "np.full(C, 1.0)"),
         ("np.zeros(C)", "0.0 * np.ones(C)"),
         (
-            '{"weight": np.ones(C), "bias": np.zeros(C)}',
-            "dict(bias=np.zeros(C), weight=np.ones(C))",
+            'params = {"weight": np.ones(C)}',
+            "params = dict(weight=np.ones(C))",
         ),
     ],
     "perplexity": [
@@ -1004,8 +1004,8 @@ def head_backward(dlogits, cache):
             "if mask is None:\n        mask = causal_mask(ids.shape[1])",
         ),
         (
-            'layer_norm(x, **params["final_norm"])',
-            'layer_norm(x, params["final_norm"]["weight"],'
+            'norm(x, **params["final_norm"])',
+            'norm(x, params["final_norm"]["weight"],'
             ' params["final_norm"]["bias"])',
         ),
         """
@@ -1022,7 +1022,7 @@ def language_model(ids, params, config, mask=None, rng=None):
         caches.append(cache)
     norm = None
     if "final_norm" in params:
-        x, norm = layer_norm(x, **params["final_norm"])
+        x, norm = NORMS["pre"][0](x, **params["final_norm"])
     logits, last = head(x, params)
     return logits, (caches, norm, last)
 
@@ -1031,7 +1031,7 @@ def language_model_backward(dlogits, cache):
     (first, *blocks), norm, last = cache
     dx, grads = head_backward(dlogits, last)
     if norm is not None:
-        dx, dweight, dbias = layer_norm_backward(dx, norm)
+        dx, dweight, dbias = NORMS["pre"][1](dx, norm)
         grads["final_norm"] = {"weight": dweight, "bias": dbias}
     found = []
     while blocks:

@@ -29,7 +29,7 @@ _block = {
     "feed_forward": {"up": _linear(12, 7), "down": _linear(7, 12)},
 }
 _config = SimpleNamespace(
-    norm="pre", activation="gelu", n_heads=3, dropout=0.0
+    attention="full", norm="pre", activation="gelu", n_heads=3, dropout=0.0
 )
 CALLS = {
     "layer_norm": (torch_ops.layer_norm, (_x, _weight, _bias), {}),
@@ -506,12 +506,12 @@ WRONG = {
     ],
     "residual": [
         (
-            'pre = config.norm == "pre"',
+            'pre = config.norm != "post"',
             "pre = True",
             "is pre-norm where post-norm",
         ),
         (
-            'pre = config.norm == "pre"',
+            'pre = config.norm != "post"',
             "pre = False",
             "is post-norm where pre-norm",
         ),
@@ -534,13 +534,13 @@ WRONG = {
         ),
         ("    out = x + h", "    x += h\n    out = x", "changed x in place"),
         (
-            'out, cache["norm"] = layer_norm(out,',
-            'out, cache["norm"] = layer_norm(h,',
+            'out, cache["norm"] = norm(out,',
+            'out, cache["norm"] = norm(h,',
             "lacks the shortcut",
         ),
         (
-            "layer_norm(h, **norm_params)",
-            "(h, layer_norm(h, **norm_params)[1])",
+            "norm(h, **norm_params)",
+            "(h, norm(h, **norm_params)[1])",
             "lacks the norm",
         ),
         (
@@ -574,38 +574,38 @@ WRONG = {
         ("return dout + dh", "return dout - dh", "branch subtracted"),
         (
             "    if pre:\n"
-            "        dh, dweight, dbias = layer_norm_backward(dh, "
+            "        dh, *dnorm = norm_backward(dh, "
             'cache["norm"])',
             "    if pre:\n"
-            "        dh, dweight, dbias = layer_norm_backward(dout + dh, "
+            "        dh, *dnorm = norm_backward(dout + dh, "
             'cache["norm"])\n'
             "        dh = dh - dout",
             "shortcut and branch together",
         ),
         (
             "    if pre:\n"
-            "        dh, dweight, dbias = layer_norm_backward(dh, "
+            "        dh, *dnorm = norm_backward(dh, "
             'cache["norm"])',
             "    if pre:\n"
-            "        _, dweight, dbias = layer_norm_backward(dh, "
+            "        _, *dnorm = norm_backward(dh, "
             'cache["norm"])',
             "norm's backward on the branch",
         ),
         ("return dout + dh,", "return dout,", "is dout unchanged"),
-        ("dout + dh, grads, {", "grads, dout + dh, {", "-"),
+        ("dout + dh, grads,", "grads, dout + dh,", "-"),
         (
-            '{"weight": dweight, "bias": dbias}',
-            "dweight, dbias",
+            'dict(zip(("weight", "bias"), dnorm))',
+            "dnorm[0], dnorm[1]",
             "returned 4 things",
         ),
         (
-            '{"weight": dweight, "bias": dbias}',
-            '{"weight": dbias, "bias": dweight}',
+            '("weight", "bias")',
+            '("bias", "weight")',
             "changed places",
         ),
-        (', {"weight": dweight, "bias": dbias}', "", "returned 2 things"),
+        (', dict(zip(("weight", "bias"), dnorm))', "", "returned 2 things"),
         ("    return dout", "    dout", "Is there a return?"),
-        ("if not pre:\n        dout, dw", "if True:\n        dout, dw", "-"),
+        ("if not pre:\n        dout, *", "if True:\n        dout, *", "-"),
         (
             'dh, grads = sublayer_backward(dh, cache["sublayer"])',
             '_, grads = sublayer_backward(dh, cache["sublayer"])',
@@ -736,7 +736,7 @@ def residual_backward(dout, cache, sublayer_backward):
         ),
         (
             'dout, cache["feed_forward"], feed_forward_backward',
-            'dout, cache["attention"], multi_head_attention_backward',
+            'dout, cache["attention"], attention_backward',
             "-",
         ),
         (
@@ -1081,10 +1081,10 @@ def residual_backward(dout, cache, sublayer_backward):
     ],
     "residual_backward": [
         ("return dout + dh", "return np.add(dh, dout)"),
-        ("dout, dweight, dbias = layer", "(dout, dweight, dbias) = layer"),
+        ("dout, *dnorm =", "(dout, *dnorm) ="),
         (
-            '{"weight": dweight, "bias": dbias}',
-            'dict(zip(("bias", "weight"), (dbias, dweight)))',
+            'dict(zip(("weight", "bias"), dnorm))',
+            '{"bias": dnorm[1], "weight": dnorm[0]}',
         ),
     ],
     "transformer_block": [

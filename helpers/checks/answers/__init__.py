@@ -1,8 +1,8 @@
-"""What has to come out of the cases, recorded from the shelf.
+"""What has to come out: of the cases from the shelf, of checks from torch.
 
-Support code. A file <lesson>.npz holds one long array for each dtype, and
-under "index" a text that says in JSON what is made of their parts;
-`python -m helpers.checks.record` writes it.
+Support code. A file <lesson>.npz or torch_<lesson>.npz holds one long array
+for each dtype, and under "index" a text that says in JSON what is made of
+their parts; `python -m helpers.checks.record` writes it.
 """
 
 import json
@@ -18,7 +18,12 @@ FOLDER = Path(__file__).resolve().parent
 @cache
 def load(lesson):
     """Return {function: {title: what has to come}} of a lesson."""
-    with np.load(FOLDER / f"{lesson}.npz") as file:
+    return read(FOLDER / f"{lesson}.npz")
+
+
+def read(path):
+    """Return {function: {title: what has to come}} of a file."""
+    with np.load(path) as file:
         store = {name: file[name] for name in file.files}
     index = json.loads(str(store.pop("index")))
     return {
@@ -27,15 +32,14 @@ def load(lesson):
     }
 
 
-def save(lesson, answers):
-    """Write what has to come of a lesson, as load returns it."""
+def write(path, answers):
+    """Write what has to come, as read returns it."""
     store = {}
     index = [
         (function, [(title, pack(v, store)) for title, v in cases.items()])
         for function, cases in answers.items()
     ]
     long = {kind: np.concatenate(parts) for kind, parts in store.items()}
-    path = FOLDER / f"{lesson}.npz"
     np.savez_compressed(path, index=json.dumps(index), **long)
 
 

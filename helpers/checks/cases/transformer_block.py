@@ -172,7 +172,11 @@ def _draw(rng, *shape):
 
 def _config(norm, activation="gelu", dropout=0.0):
     return SimpleNamespace(
-        norm=norm, activation=activation, n_heads=H, dropout=dropout
+        attention="full",
+        norm=norm,
+        activation=activation,
+        n_heads=H,
+        dropout=dropout,
     )
 
 

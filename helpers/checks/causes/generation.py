@@ -574,7 +574,7 @@ CACHED_BLOCK = (
     (
         RESIDUALS,
         '    for part, norm in ((attend, "norm1"), (feed, "norm2")):\n'
-        "        h, _ = layer_norm(x, **params[norm])\n"
+        "        h, _ = NORMS['pre'][0](x, **params[norm])\n"
         "        x = x + part(h)[0]\n",
         "is pre-norm, whatever config.norm says: residual looks at it",
     ),
@@ -619,7 +619,7 @@ CACHED_BLOCK = (
     ),
     (
         'x, _ = residual(x, attend, params["norm1"], config)',
-        'x = x + attend(layer_norm(x, **params["norm1"])[0])[0]',
+        'x = x + attend(NORMS["pre"][0](x, **params["norm1"])[0])[0]',
         "is pre-norm, whatever config.norm says: residual looks at it",
     ),
     (
@@ -715,8 +715,7 @@ NEXT_LOGITS = (
         "lacks the position vectors",
     ),
     (
-        '    if config.norm == "pre":\n'
-        '        x, _ = layer_norm(x, **params["final_norm"])\n',
+        '        x, _ = norm(x, **params["final_norm"])\n',
         "",
         "lacks the final norm",
     ),

@@ -881,19 +881,19 @@ def silu_backward(dout, x):
     yield "has the factor 1 - gate on both terms", dout * slope * (1 + x)
 
 
-def rms_norm(x, weight):
+def rms_norm(x, weight, *, eps=1e-5):
     square = (x * x).mean(axis=-1, keepdims=True)
     yield "lacks eps", x / np.sqrt(square) * weight
     yield (
         "has eps outside the square root",
-        (x / (np.sqrt(square) + 1e-5) * weight),
+        (x / (np.sqrt(square) + eps) * weight),
     )
-    yield "lacks the root", x / (square + 1e-5) * weight
+    yield "lacks the root", x / (square + eps) * weight
     yield (
         "has a sum where a mean is wanted: divide by C",
-        (x / np.sqrt(square * x.shape[-1] + 1e-5) * weight),
+        (x / np.sqrt(square * x.shape[-1] + eps) * weight),
     )
-    normed = x / np.sqrt(square + 1e-5)
+    normed = x / np.sqrt(square + eps)
     yield "lacks the weight", normed
     centred, _ = right.layer_norm(x, weight, np.zeros_like(weight))
     yield "is layer norm: the mean stays in", centred
@@ -904,18 +904,18 @@ def rms_norm(x, weight):
     )
     yield (
         "has the variance where the mean of x * x is wanted",
-        (x / np.sqrt(variance + 1e-5) * weight),
+        (x / np.sqrt(variance + eps) * weight),
     )
     yield "is multiplied by the root: divide", x * np.sqrt(square) * weight
     yield (
         "has the mean over everything: use the last axis",
-        (x / np.sqrt((x * x).mean() + 1e-5) * weight),
+        (x / np.sqrt((x * x).mean() + eps) * weight),
     )
     yield "has another eps", x / np.sqrt(square + 1e-6) * weight
 
 
-def rms_norm_backward(dout, x, weight):
-    rrms = 1 / np.sqrt((x * x).mean(axis=-1, keepdims=True) + 1e-5)
+def rms_norm_backward(dout, x, weight, *, eps=1e-5):
+    rrms = 1 / np.sqrt((x * x).mean(axis=-1, keepdims=True) + eps)
     normed, g = x * rrms, dout * weight
     stretch = normed * (g * normed).mean(axis=-1, keepdims=True)
     dx = rrms * (g - stretch)

@@ -1,0 +1,1 @@
+"""Where a learner begins: the start page, working copies, JupyterLab."""
