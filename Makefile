@@ -13,12 +13,13 @@ lab_set := .venv/has-lab
 check_set := .venv/has-check
 data_set := .venv/has-data
 test_set := .venv/has-test
+site_set := .venv/has-site
 torch_cpu := https://download.pytorch.org/whl/cpu
 
 .DEFAULT_GOAL := help
 .PHONY: help setup lab panel lessons exercises progress torch data gpt2 llama train \
     grammar report run test check fuzz environments bench experiments lint \
-    format clean
+    format lite book testsite clean
 
 help:  ## say this
 	@awk -F ':.*## ' '/^#: / {sub(/^#: /, ""); printf "\n%s\n", $$0} \
@@ -137,7 +138,22 @@ environments: $(test_set)  ## try it where it was not made (PLACES="odd-folder")
 bench: $(test_set)  ## time a step against PyTorch's (BENCH_ARGS="--json FILE")
 	@$(venv) tests/bench.py $(BENCH_ARGS)
 
+web/node_modules: web/package-lock.json
+	@npm ci --silent --prefix web
+	@touch $@
+
+lite: $(site_set) web/node_modules  ## build the browser edition, site/lite
+	@$(venv) web/lite.py
+
+book: lite  ## build the site of the lessons around it, site
+	@$(venv) -m sphinx -q -E -c web -d web/build/doctrees . site
+	@echo "Built. To look at it: $(venv) -m http.server -d site"
+
+testsite: book $(test_set)  ## open every page of it, run the cells in it
+	@$(venv) -m pytest -m site tests/test_site.py
+
 clean:  ## remove .venv and caches; data, runs and copies stay
+	rm -rf site web/build web/node_modules
 	rm -rf .venv *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 	find . -name .ipynb_checkpoints -prune -exec rm -rf {} +

@@ -1,6 +1,7 @@
 """The shelf: what the notebooks build, one module a notebook."""
 
 import logging
+import sys
 from pathlib import Path
 
 # Matplotlib works in a home that cannot be written to, and says much of it.
@@ -10,3 +11,8 @@ HERE = Path(__file__).resolve().parent
 INSTALLED = HERE / "data"  # where pip puts it; a checkout has it beside us
 DATA = INSTALLED if INSTALLED.is_dir() else HERE.parent / "data"
 SHIPPED = "tinystories"  # the run in data/runs that comes with the workbook
+
+if sys.platform == "emscripten":
+    from helpers.runs import browser
+
+    browser.stand_in()

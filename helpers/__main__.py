@@ -24,6 +24,7 @@ from helpers.generation import beam_search, generate_batch, stream
 from helpers.lab import jobs
 from helpers.lab.jobs import JOBS
 from helpers.language_model import PRESETS, count_params, perplexity
+from helpers.llama import LLAMA
 from helpers.pretrained import fetch
 from helpers.pretrained import folders as pretrained
 from helpers.runs import distributed
@@ -79,6 +80,7 @@ RECIPES = {  # what --preset NAME stands for, beside the sizes of PRESETS
     },
 }
 SIZES = ["vocab_size", "d_model", "n_heads", "n_layers", "d_ff", "dropout"]
+SIZES += ["n_kv_heads"]
 NO_NETWORK = (
     "The Hugging Face hub cannot be reached, so no TinyStories: connect and "
     "run `make data`, or take a file with `make data FROM=file`; the "
@@ -268,7 +270,8 @@ def begin(args, folder):
         about, _ = load_run(args.folder / "runs" / args.like)
         config, settings = about.config, about.settings
     settings = replace(settings, **given(args, vars(SETTINGS)))
-    config = replace(config, **given(args, SIZES))
+    kind = LLAMA if args.llama else {}
+    config = replace(config, **given(args, SIZES), **kind)
     asked = given(args, ["source", "valid_stories"])
     stories, valid, found = find_stories(args.folder, **asked)
     ranks = train_bpe(END_OF_TEXT.join(stories), config.vocab_size)
@@ -312,7 +315,7 @@ def resume(args, folder):
     A longer run and one that has diverged need other steps, lr or max_norm;
     raises ValueError for any other setting in the command.
     """
-    changed = given(args, [*vars(SETTINGS), *SIZES, "like"])
+    changed = given(args, [*vars(SETTINGS), *SIZES, "like", "llama"])
     if others := sorted(set(changed) - {"steps", "lr", "max_norm"}):
         raise ValueError(
             "--resume goes on with the settings of the run and takes only "
@@ -594,6 +597,12 @@ def add_train_options(add):
         help="grammar: tiny on the story grammar, close to its entropy",
     )
     add("--like", metavar="RUN", help="model and settings of another run")
+    add(
+        "--llama",
+        action="store_const",
+        const=True,
+        help="with Llama's block in place of GPT-2's, see A4",
+    )
     add("--name", help="name of the run (default: my-PRESET)")
     add(
         "--stories",

@@ -234,7 +234,7 @@ def test_every_target_of_make_is_a_job():
     targets = set(re.findall(r"^([a-z]+):.*## ", makefile, re.MULTILINE))
     called = set(re.findall(r"-m helpers (\w+)", makefile))
     for_make = {"help", "setup", "torch", "clean", "format", "fuzz", "bench"}
-    for_make |= {"environments", "grammar"}
+    for_make |= {"environments", "grammar", "lite", "book", "testsite"}
     assert targets - for_make <= called
     assert called <= {*jobs.JOBS, "data", "train", "report"}
     groups = re.findall(r"^#: (.+)$", makefile, re.MULTILINE)
@@ -349,7 +349,7 @@ def test_the_set_up_says_how_to_install(path):
 def test_a_learner_needs_no_torch_and_no_datasets():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    assert set(extras) == {"lab", "check", "data", "mpi", "test"}
+    assert set(extras) == {"lab", "check", "data", "site", "mpi", "test"}
     needed = " ".join(project["dependencies"] + extras["lab"])
     assert not re.search("torch|datasets|pytest|nbval", needed)
     wanted = sum(extras.values(), project["dependencies"])

@@ -528,3 +528,34 @@ def test_export_takes_no_folder_that_holds_files(tmp_path, capsys):
     (tmp_path / "note").write_text("mine")
     assert cli.main(["export", "--to", str(tmp_path)]) == 2
     assert "holds files" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_llama_is_trained_saved_resumed_and_reported(tmp_path, capsys):
+    """By the commands that train a GPT-2, and through the panel's loader."""
+    at = ["--folder", str(tmp_path), "--name", "small"]
+    sizes = ["--d-model", "16", "--n-heads", "4", "--n-kv-heads", "2"]
+    sizes += ["--n-layers", "1", "--d-ff", "12", "--vocab-size", "300"]
+    brief = ["--batch-size", "2", "--seq-len", "16", "--valid-stories", "2"]
+    train = ["train", *at, "--stories", "grammar"]
+    assert cli.main([*train, "--llama", *sizes, *brief, "--steps", "3"]) == 0
+    assert cli.main([*train, "--resume", "--llama"]) == 2
+    assert "not llama" in capsys.readouterr().err
+    assert cli.main([*train, "--resume", "--steps", "5"]) == 0
+    run, _ = load_run(tmp_path / "runs" / "small")
+    assert run.step == 5 and run.config.n_kv_heads == 2
+    assert {key: getattr(run.config, key) for key in LLAMA} == LLAMA
+    text = tmp_path / "a.txt"
+    text.write_text(f"One day.\n{END_OF_TEXT}\nTwo.\n{END_OF_TEXT}\n")
+    report = ["report", *at[:2], "--run", "small", "--on", str(text)]
+    assert cli.main(report) == 0
+    page = (tmp_path / "runs" / "small" / "REPORT.md").read_text("utf-8")
+    assert "| positions | rope |" in page and "| n_kv_heads | 2 |" in page
+
+
+def test_a_run_from_before_these_fields_loads(tmp_path):
+    """The shipped one, whose config says nothing of n_kv_heads."""
+    run, _ = load_run(DATA / "runs" / SHIPPED)
+    about = json.loads((DATA / "runs" / SHIPPED / "config.json").read_text())
+    assert "n_kv_heads" not in about["config"]
+    assert run.config.n_kv_heads is None and run.config.attention == "full"

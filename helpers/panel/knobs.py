@@ -3,11 +3,12 @@
 Used in notebooks/07_generation.ipynb and, as a page, in panel.ipynb.
 """
 
+import asyncio
+import math
 import re
 import sys
 import threading
 import time
-from contextlib import contextmanager, nullcontext
 from functools import partial
 from weakref import WeakSet
 
@@ -58,8 +59,9 @@ class SamplingPanel(widgets.VBox):
         self.first = Writer(*model)
         self.second = Writer(*(other or model), " B", 0.8 if other else 1.2)
         self.running = False
+        self._story = self._write([])  # each step writes a token
         # JupyterLab can run the callbacks of two controls side by side
-        self._turn, self._stopping = threading.Condition(), threading.Event()
+        self._turn = threading.RLock()
         writers = self.first, self.second
         most = min(writer.config.max_seq_len for writer in writers)
         self._make_controls(prompt, most)
@@ -89,9 +91,11 @@ class SamplingPanel(widgets.VBox):
         return self.first.status
 
     def wait(self, timeout=None):
-        """Wait, at most timeout seconds; return whether the story is done."""
-        with self._turn:
-            return self._turn.wait_for(lambda: not self.running, timeout)
+        """Write on, at most timeout seconds; return whether that is all."""
+        end = math.inf if timeout is None else time.monotonic() + timeout
+        while self._step() and time.monotonic() < end:
+            pass
+        return not self.running
 
     def _make_controls(self, prompt, most):
         self.temperature, self.top_k, self.top_p = self.first.controls
@@ -130,7 +134,7 @@ class SamplingPanel(widgets.VBox):
         self.generate.on_click(lambda _: self._start(again=True))
         self.another.on_click(self._start_another)
         self.go_on.on_click(lambda _: self._start(again=False))
-        self.stop.on_click(lambda _: self._stopping.set())
+        self.stop.on_click(lambda _: self._end())
         self.prompt.on_msg(self._entered)
         self.prompt.observe(self._read, "value")
         self.colour.observe(self._refresh, "value")
@@ -159,9 +163,9 @@ class SamplingPanel(widgets.VBox):
 
     def _read(self, _=None):
         """Take a new prompt; a story on its way starts over."""
-        if self.running and not self._stopping.is_set():
-            return self._start(again=True)
-        with self._when_idle():
+        with self._turn:
+            if self.running:
+                return self._start(again=True)
             for writer in (self.first, self.second):
                 writer.attempt(writer.read, self.prompt.value)
             self._refresh()
@@ -174,71 +178,83 @@ class SamplingPanel(widgets.VBox):
     def _picked(self, writer, _, message, __):
         """Do what the reader picked in the view of a writer, if it can be."""
         kind, numbers = read_pick(message)
-        if kind == "stop":
-            self._stopping.set()
-        elif kind:
-            with nullcontext() if kind == "head" else self._when_idle():
+        with self._turn:
+            if kind in ("stop", "token", "bar"):
+                self._end()
+            if kind in ("head", "token", "bar"):
                 pick = getattr(writer, f"pick_{kind}")
                 writer.attempt(pick, *numbers)
                 self._refresh()
 
-    @contextmanager
-    def _when_idle(self):
-        """Stop what is being written, wait for its end, hold the turn."""
-        with self._turn:
-            while self.running:
-                self._stopping.set()
-                self._turn.wait()
-            yield
-
     def _start(self, again):
         """Write behind the prompt, or go on; with the settings of now."""
-        with self._when_idle():
-            self._stopping.clear()
-            self.running, self.stop.disabled = True, False
-            tasks = [
-                partial(
-                    writer.begin,
-                    writer.settings(),
-                    self.prompt.value,
-                    again,
-                    self.length.value,
-                    np.random.default_rng(self.seed.value),
-                )
-                for writer in self.writers
-            ]
-            run_in_thread(self._write, list(zip(self.writers, tasks)))
+        with self._turn:
+            self._end()
+            begin = partial(self._begin, again=again)
+            ready = [w for w in self.writers if w.attempt(begin, w)]
+            self._story = self._write(ready)
+            next(self._story, None)  # begun, so that closing it ends it
+        self._write_on()
+
+    def _begin(self, writer, again):
+        """Get a writer ready to write behind the prompt, or to go on."""
+        rng = np.random.default_rng(self.seed.value)
+        settings, n_tokens = writer.settings(), self.length.value
+        prompt = self.prompt.value
+        return writer.begin(settings, prompt, again, n_tokens, rng)
 
     def _start_another(self, _):
         """Write another story: the one of the next seed."""
         self.seed.value = (self.seed.value + 1) % LARGEST_SEED
         self._start(again=True)
 
-    def _write(self, tasks):
-        try:
-            ready = [
-                writer for writer, begin in tasks if writer.attempt(begin)
-            ]
-            with one_blas_thread():  # two only get in each other's way here
-                self._take_turns(ready)
-        finally:
-            with self._turn:
-                self.running, self.stop.disabled = False, True
-                self._turn.notify_all()
-                self._show()
+    def _end(self):
+        """End the story that is being written, if there is one."""
+        with self._turn:
+            self._story.close()
 
-    def _take_turns(self, writers):
-        """Let each write a token, again and again, until all have ended."""
-        due = 0
-        while writers and not self._stopping.is_set():
-            writers = [w for w in writers if w.attempt(w.step)]
-            began = time.perf_counter()
-            if began >= due:
-                self._show()
-                now = time.perf_counter()
-                due = now + max(UPDATE_EVERY, 3 * (now - began))
-        for writer in writers:
-            writer.end("stopped after")
+    def _step(self):
+        """Write a token; return whether another may follow."""
+        with self._turn, one_blas_thread():  # two get in each other's way
+            next(self._story, None)
+            return self.running
+
+    def _write_on(self):
+        """Let the loop of the kernel write, or write now where there is none.
+
+        Between two tokens the loop answers the reader, also in a browser,
+        where there are no threads.
+        """
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            loop = None
+        if loop is None or "google.colab" in sys.modules:
+            self.wait()  # Colab shows nothing that comes later
+        else:
+            self._task = loop.create_task(self._keep_writing(self._story))
+
+    async def _keep_writing(self, story):
+        """Write a story to its end, and let others work after each token."""
+        while story is self._story and self._step():
+            await asyncio.sleep(0)
+
+    def _write(self, writers):
+        """Let each write a token in turn, and yield, until all have ended."""
+        self.running, self.stop.disabled, due = True, False, 0
+        try:
+            while writers:
+                yield
+                writers = [w for w in writers if w.attempt(w.step)]
+                if (began := time.perf_counter()) >= due:
+                    self._show()
+                    now = time.perf_counter()
+                    due = now + max(UPDATE_EVERY, 3 * (now - began))
+        finally:
+            for writer in writers:
+                writer.end("stopped after")
+            self.running, self.stop.disabled = False, True
+            self._show()
 
     def _show(self):
         for writer in self.writers:
@@ -266,13 +282,3 @@ def grid(controls):
 def button(description, icon, **options):
     """Return a button."""
     return widgets.Button(description=description, icon=icon, **options)
-
-
-def run_in_thread(task, *args):
-    """Run a task in a thread, or right here where threads do not work."""
-    if "google.colab" in sys.modules:  # shows nothing that a thread sends
-        return task(*args)
-    try:
-        threading.Thread(target=task, args=args, daemon=True).start()
-    except RuntimeError:  # Pyodide has no threads
-        task(*args)
