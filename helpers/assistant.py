@@ -45,7 +45,7 @@ ENDINGS = {
     "often": "After that",
     "happy": "was happy",
 }
-KINDS = {"name": NAMES, "thing": THINGS, "end": ENDINGS}
+ASKABLE = {"name": NAMES, "thing": THINGS, "end": ENDINGS}
 PAIRS = list(itertools.product(NAMES, THINGS))
 IGNORE = -100  # as a target: not scored
 
@@ -77,7 +77,7 @@ def request_text(request):
 
 def check_request(request):
     """Raise ValueError for what no story can have."""
-    for kind, known in KINDS.items():
+    for kind, known in ASKABLE.items():
         if request.get(kind) not in known:
             raise ValueError(
                 f"no story has the {kind} {request.get(kind)!r}; ask for one "
