@@ -469,7 +469,7 @@ def test_every_word_asked_for_is_one_the_grammar_can_say():
 def test_a_table_is_made_as_it_is_kept(name, monkeypatch, tmp_path):
     """A few steps of a seed give rows of the columns that are shipped."""
     few = {"steps": 2, "batch_size": 2}
-    for settings in ("SUPERVISED", "ADAPTERS", "POLICY"):
+    for settings in ("SUPERVISED", "ADAPTERS", "POLICY", "GREEDY"):
         changed = replace(getattr(assistant_tables, settings), **few)
         monkeypatch.setattr(assistant_tables, settings, changed)
     monkeypatch.setattr(assistant_tables, "GOALS", {"big": (0.1,)})
