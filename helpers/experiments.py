@@ -245,7 +245,7 @@ def model_config(setup):
 def train_setup(setup, seed):
     """Train one model; return its parameters and the loss of each step.
 
-    All in float64, so that other machines find the same numbers.
+    All in float64; machines drift apart all the same, only much later.
     """
     settings = TrainSettings(
         steps=setup.steps, lr=setup.lr, warmup=setup.warmup, seed=seed

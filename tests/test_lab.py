@@ -231,12 +231,12 @@ def test_what_failed_is_shown_until_it_runs(monkeypatch):
 
 def test_every_target_of_make_is_a_job():
     makefile = (ROOT / "Makefile").read_text("utf-8")
-    targets = set(re.findall(r"^([a-z]+):.*## ", makefile, re.MULTILINE))
+    targets = set(re.findall(r"^([a-z0-9]+):.*## ", makefile, re.MULTILINE))
     called = set(re.findall(r"-m helpers (\w+)", makefile))
     for_make = {"help", "setup", "torch", "clean", "format", "fuzz", "bench"}
     for_make |= {"environments", "grammar", "lite", "book", "testsite"}
     assert targets - for_make <= called
-    assert called <= {*jobs.JOBS, "data", "train", "report"}
+    assert called <= {*jobs.JOBS, "data", "train", "report", "gpt2", "llama"}
     groups = re.findall(r"^#: (.+)$", makefile, re.MULTILINE)
     assert groups == ["To learn", "To train", "To contribute"]
 
@@ -269,6 +269,7 @@ def test_help_lists_the_jobs(capsys):
                 "-m helpers.experiments",
                 "-m helpers.runs.digit_tables",
                 "-m helpers.runs.scale_tables",
+                "-m helpers.runs.llama_tables",
             ],
         ),
     ],
