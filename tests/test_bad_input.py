@@ -34,7 +34,7 @@ from filelock import FileLock
 from tiktoken_ext import openai_public
 
 from helpers import __main__ as cli
-from helpers import digit_operations, training
+from helpers import assistant, digit_operations, training
 from helpers.attention import (
     causal_mask,
     multi_head_attention,
@@ -1461,6 +1461,12 @@ DIGITS = {
         ["head 3", "layer 0", "3 heads"],
     ),
 }
+ASSISTANT = {
+    "a request for what no story has": (
+        lambda _: assistant.grammar_for({"name": "Tom", "thing": "dragon"}),
+        ["thing 'dragon'", "kite", "pumpkin"],
+    ),
+}
 SECTIONS = {
     "The model and its loss": MODEL,
     "Texts and tokens": TEXTS,
@@ -1471,6 +1477,7 @@ SECTIONS = {
     "Somebody else's weights (A4)": PRETRAINED,
     "Commands": COMMANDS,
     "Digit operations (A1)": DIGITS,
+    "Assistant (A5)": ASSISTANT,
 }
 ROWS = {
     f"{section}: {what}": row
@@ -1541,6 +1548,7 @@ def test_the_page_says_what_is_said(tmp_path):
 BORDERS = [
     *("attention", "embeddings", "transformer_block", "language_model"),
     *("tinystories", "training", "generation", "digit_operations"),
+    "assistant",
     *("runs/guards", "runs/doors", "runs/files", "runs/speed"),
     *("runs/memory", "runs/folders"),
     *("runs/checkpoints", "runs/distributed", "runs/report"),

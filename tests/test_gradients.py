@@ -20,6 +20,7 @@ import torch_reference as reference
 from pairwise import CHOICES, CONFIGS, ROWS, SIZES, V, config_of, name_of
 
 from helpers import (
+    assistant,
     attention,
     embeddings,
     generation,
@@ -42,6 +43,7 @@ LESSONS = (
     training,
     generation,
     llama,
+    assistant,
 )
 CHECKS = {}  # op: {label: (arrays, settings)}
 
@@ -302,6 +304,49 @@ def add_model(rng, label, size, config):
     add("language_model", f"own mask {label}", ids, params, config, **settings)
 
 
+# --- the assistant ---
+
+
+def fixed(array):
+    """Return what gets no gradient, so that float32 runs stay float32."""
+    return np.asarray(array, dtype=np.float32)
+
+
+def add_log_probs(rng, size):
+    B, T, H, D, _ = SIZES[size]
+    logits, reference = rng.normal(size=(2, B, T + 1, V))
+    targets = rng.integers(0, V, size=(B, T + 1))
+    add("token_log_probs", f"all {size}", logits, targets)
+    some = targets.copy()
+    some[0, 0], some[-1, -1] = -100, 3
+    add("token_log_probs", f"some ignored {size}", logits, some)
+    add("token_log_probs", f"large {size}", 500 + 40 * logits, some)
+    add("exact_kl", f"logits {size}", logits, 2 * reference)
+    add("exact_kl", f"a row {size}", logits[0, 0], reference[0, 0])
+    weight = rng.normal(size=(H * D, T))
+    A, B = rng.normal(size=(H * D, 2)), rng.normal(size=(2, T))
+    add("lora", f"rank 2 {size}", weight, A, B, scale=0.7)
+    add("lora", f"zero start {size}", weight, A, 0 * B, scale=3.0)
+
+
+def add_preferences(rng, size):
+    B, T = SIZES[size][:2]
+    chosen, rejected = rng.normal(0, 3, size=(2, B * T + 1))
+    add("dpo_loss", f"pairs {size}", chosen, rejected)
+    add("dpo_loss", f"at the start {size}", 0 * chosen, 0 * rejected)
+    add("dpo_loss", f"far apart {size}", 900 * chosen, rejected, beta=0.7)
+    log_probs, old, reference = rng.normal(-1, 0.4, size=(3, B + 1, T + 2))
+    each = {"old": fixed(old), "advantages": fixed(rng.normal(size=old.shape))}
+    add("clipped_gain", f"ratios {size}", log_probs, **each)
+    add("clipped_gain", f"narrow {size}", log_probs, **each, clip=0.05)
+    add("kl_estimate", f"drawn {size}", log_probs, reference)
+    each["advantages"] = fixed(rng.normal(size=len(old)))
+    each["reference"] = fixed(reference)
+    each["scored"] = padding_mask(rng, *old.shape)
+    add("policy_loss", f"no KL {size}", log_probs, **each)
+    add("policy_loss", f"KL {size}", log_probs, **each, clip=0.3, beta=0.6)
+
+
 for seed, size in enumerate(SIZES):
     rng = np.random.default_rng(seed)
     add_attention(rng, size)
@@ -312,6 +357,8 @@ for seed, size in enumerate(SIZES):
     add_cross_entropy(rng, size)
     if size != "1x1":
         add_llama(rng, size)
+    add_log_probs(rng, size)
+    add_preferences(rng, size)
 
 for seed, (row, config) in enumerate(zip(ROWS, CONFIGS.values())):
     rng = np.random.default_rng(seed)

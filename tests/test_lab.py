@@ -270,6 +270,7 @@ def test_help_lists_the_jobs(capsys):
                 "-m helpers.runs.digit_tables",
                 "-m helpers.runs.scale_tables",
                 "-m helpers.runs.llama_tables",
+                "-m helpers.runs.assistant_tables",
             ],
         ),
     ],

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import test_assistant
 import test_training
 import test_wiring
 from test_gradients import CHECKS, prove
@@ -28,7 +29,7 @@ from helpers.transformer_block import ACTIVATIONS, ATTENTIONS, NORMS
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
 
 TABLE = Path(__file__).with_name("mutants.txt")
-PROOFS = test_training.PROOFS | test_wiring.PROOFS
+PROOFS = test_assistant.PROOFS | test_training.PROOFS | test_wiring.PROOFS
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ LESSONS = {  # in their order: the notebook and the module it builds
     "A2_experiments": "experiments",
     "A3_scale": "scale",
     "A4_llama": "llama",
+    "A5_assistant": "assistant",
 }
 ORDER = list(LESSONS.values())
 pytestmark = pytest.mark.quick

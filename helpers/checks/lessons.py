@@ -29,6 +29,7 @@ LESSONS = (  # the modules of the lessons, in their order
     "experiments",
     "scale",
     "llama",
+    "assistant",
 )
 
 

@@ -396,3 +396,56 @@ ATTENTIONS = {
     "grouped": grouped_attention,
     "rope": rope_attention,
 }
+
+
+# appendix A5
+
+
+def token_log_probs(logits, targets):
+    """Call torch's log_softmax and gather; 0 where a target is -100."""
+    scored = targets != -100
+    log_probs = torch.log_softmax(logits, dim=-1)
+    rows = targets.where(scored, torch.zeros_like(targets))
+    picked = log_probs.gather(-1, rows[..., None])[..., 0]
+    return picked.where(scored, torch.zeros_like(picked))
+
+
+def lora(weight, A, B, scale=1.0):
+    """Add the product, scaled."""
+    return weight + scale * (A @ B)
+
+
+def dpo_loss(chosen, rejected, beta=0.1):
+    """Call torch's logsigmoid on the scaled difference."""
+    margins = beta * (chosen - rejected)
+    return -torch.nn.functional.logsigmoid(margins).mean()
+
+
+def clipped_gain(log_probs, old, advantages, clip=0.2):
+    """Call torch's minimum and clamp on the ratio."""
+    ratio = torch.exp(log_probs - old)
+    inside = torch.clamp(ratio, 1 - clip, 1 + clip)
+    return torch.minimum(ratio * advantages, inside * advantages)
+
+
+def kl_estimate(log_probs, reference):
+    """Take q / p - log(q / p) - 1."""
+    ratio = torch.exp(reference - log_probs)
+    return ratio - torch.log(ratio) - 1
+
+
+def exact_kl(logits, reference):
+    """Call torch.nn.functional.kl_div over the last axis."""
+    p = torch.log_softmax(logits, dim=-1)
+    q = torch.log_softmax(reference, dim=-1)
+    settings = {"reduction": "none", "log_target": True}
+    return torch.nn.functional.kl_div(q, p, **settings).sum(dim=-1)
+
+
+def policy_loss(
+    log_probs, old, reference, advantages, scored, clip=0.2, beta=0.0
+):
+    """Average what the two functions above say of the scored tokens."""
+    gain = clipped_gain(log_probs, old, advantages[:, None], clip)
+    kl = kl_estimate(log_probs, reference)
+    return (beta * kl - gain)[scored].mean()

@@ -173,7 +173,7 @@ def lint(words):
 def experiments(words):
     """Make what the tables of the appendices lack."""
     tables = ["experiments", "runs.digit_tables", "runs.scale_tables"]
-    tables += ["runs.llama_tables"]
+    tables += ["runs.llama_tables", "runs.assistant_tables"]
     codes = (call("-m", f"helpers.{table}", *words) for table in tables)
     return next(filter(None, codes), 0)
 
