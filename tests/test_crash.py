@@ -300,7 +300,13 @@ def training(folder, *shell, **changes):
         stderr=subprocess.STDOUT,
         text=True,
         creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+        preexec_fn=hear_all if os.name == "posix" else None,
     )
+
+
+def hear_all():
+    """Hear SIGHUP, though the tests themselves may run under nohup."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def heard(child, word="loss="):
