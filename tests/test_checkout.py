@@ -196,7 +196,7 @@ def test_pull_brings_what_is_new(checkout):
     assert git(checkout, "status", "--porcelain") == ""
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_twenty_visits_leave_no_kernel(tmp_path):
     with panel_page(tmp_path) as (address, log):
         for _ in range(20):

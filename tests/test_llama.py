@@ -204,7 +204,10 @@ def ids_of(config, T=20):
 
 
 def gap(params, config, model, dtype):
-    """Return the largest difference between our logits and a model's."""
+    """Return the largest difference between our logits and a model's.
+
+    It is a share of the largest logit, where that is above 1.
+    """
     import torch
 
     ids = ids_of(config)
@@ -213,7 +216,7 @@ def gap(params, config, model, dtype):
     kind = torch.float32 if dtype == np.float32 else torch.float64
     with torch.no_grad():
         theirs = model.to(kind)(torch.tensor(ids)).logits.numpy()
-    return np.abs(ours - theirs).max()
+    return np.abs(ours - theirs).max() / max(1, np.abs(theirs).max())
 
 
 @every_model
