@@ -11,6 +11,7 @@ HERE = Path(__file__).resolve().parent
 INSTALLED = HERE / "data"  # where pip puts it; a checkout has it beside us
 DATA = INSTALLED if INSTALLED.is_dir() else HERE.parent / "data"
 SHIPPED = "tinystories"  # the run in data/runs that comes with the workbook
+SHIPPED_RUNS = [SHIPPED, "grammar"]  # A5 begins with the second
 
 if sys.platform == "emscripten":
     from helpers.runs import browser

@@ -234,11 +234,18 @@ def test_every_target_of_make_is_a_job():
     targets = set(re.findall(r"^([a-z0-9]+):.*## ", makefile, re.MULTILINE))
     called = set(re.findall(r"-m helpers (\w+)", makefile))
     for_make = {"help", "setup", "torch", "clean", "format", "fuzz", "bench"}
-    for_make |= {"environments", "grammar", "lite", "book", "testsite"}
+    for_make |= {
+        "classroom",
+        "environments",
+        "grammar",
+        "lite",
+        "book",
+        "testsite",
+    }
     assert targets - for_make <= called
     assert called <= {*jobs.JOBS, "data", "train", "report", "gpt2", "llama"}
     groups = re.findall(r"^#: (.+)$", makefile, re.MULTILINE)
-    assert groups == ["To learn", "To train", "To contribute"]
+    assert groups == ["To learn", "To teach", "To train", "To contribute"]
 
 
 def test_help_lists_the_jobs(capsys):

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from helpers import DATA, SHIPPED
+from helpers import DATA, SHIPPED_RUNS
 from helpers.checks.cells import (
     code_cells,
     functions,
@@ -83,7 +83,7 @@ def apart(folder):
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place:
         place = Path(place)
         copy_files(folder, place / "exercises")
-        for shipped in ("experiments", f"runs/{SHIPPED}"):
+        for shipped in ("experiments", *(f"runs/{n}" for n in SHIPPED_RUNS)):
             shutil.copytree(DATA / shipped, place / "data" / shipped)
         yield place, place / "data"
 

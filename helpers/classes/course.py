@@ -42,6 +42,7 @@ TAKEN = (
     ".gitignore",
     "data/README.md",
     "data/experiments",
+    "data/runs/grammar",
     "data/runs/tinystories",
     "notebooks/NOTATION.md",
     "notebooks/ERRORS.md",
