@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from helpers.pictures.arrays import named, show_arrays
-from helpers.pictures.figures import DPI, new_figure, plain, show
+from helpers.pictures.figures import DPI, new_figure, plain, say, show
 from helpers.pictures.sentence import FEATURES, WORDS
 
 COLOURS = ["#d95f02", "#31688e", "#7b3294", "#1b7837"]
@@ -114,11 +114,6 @@ def mix(weights, x, out):
         alt="Each row of weights mixes the rows of x; the framed row, of "
         f"{WORDS[-1]}, is {say(out[-1])}",
     )
-
-
-def say(numbers):
-    """Return numbers in words, two digits each."""
-    return ", ".join(f"{number:.2f}" for number in numbers)
 
 
 def softmax_gradient(names, jacobian, dp, dx):

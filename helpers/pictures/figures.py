@@ -18,6 +18,11 @@ def plain(text):
     return str(text).replace("$", r"\$")
 
 
+def say(numbers):
+    """Return numbers in words, two digits each."""
+    return ", ".join(f"{number:.2f}" for number in numbers)
+
+
 def new_figure(width, height):
     """Return a figure of this size in inches, and its axes."""
     figure = Figure((width, height), layout="constrained", dpi=DPI)
@@ -33,6 +38,11 @@ def as_png(figure):
     return file.getvalue()
 
 
+def as_base64(figure):
+    """Return a figure as the text that notebooks and pages keep."""
+    return base64.b64encode(as_png(figure)).decode()
+
+
 def show(figure, alt):
     """Show a figure; alt says in words what is to be seen.
 
@@ -42,7 +52,7 @@ def show(figure, alt):
     if collected is not None:
         collected.append((figure, alt))
         return
-    display_picture(base64.b64encode(as_png(figure)).decode(), alt)
+    display_picture(as_base64(figure), alt)
 
 
 def display_picture(png, alt, text="", **more):

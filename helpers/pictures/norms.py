@@ -4,7 +4,7 @@ what the gradient leaves out."""
 import numpy as np
 from matplotlib.figure import Figure
 
-from helpers.pictures.figures import DPI, new_figure, show
+from helpers.pictures.figures import DPI, new_figure, say, show
 
 BLUE, ORANGE, RED, GREY = "#31688e", "#d95f02", "#b2182b", "#999999"
 
@@ -27,11 +27,6 @@ def show_norm(row, normed):
             axis.text(c, value, f"{value:.2f}", size=8, **look)
     axes[1].set_ylim(-2.3, 2.3)
     show(figure, f"Bars: the row {say(row)}, and normed {say(normed)}")
-
-
-def say(values):
-    """Return numbers as text."""
-    return ", ".join(f"{value:.2f}" for value in values)
 
 
 def show_roads(row, c=0, d=0):

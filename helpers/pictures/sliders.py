@@ -4,7 +4,6 @@ Without a kernel, on paper and in a comparison of outputs the picture stands
 alone, as drawn with the values it begins with.
 """
 
-import base64
 import html
 import io
 from contextlib import redirect_stdout
@@ -12,7 +11,7 @@ from types import FunctionType
 
 import ipywidgets as widgets
 
-from helpers.pictures.figures import as_png, collect, display_picture
+from helpers.pictures.figures import as_base64, collect, display_picture
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
@@ -79,8 +78,7 @@ def draw_with(draw, values):
     with collect() as figures, redirect_stdout(printed):
         draw(**values)
     [(figure, alt)] = figures
-    png = base64.b64encode(as_png(figure)).decode()
-    return png, alt, printed.getvalue()
+    return as_base64(figure), alt, printed.getvalue()
 
 
 def as_html(png, alt, text):

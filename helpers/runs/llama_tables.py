@@ -13,9 +13,8 @@ from statistics import mean
 import numpy as np
 from tqdm.auto import tqdm
 
-from helpers.experiments import BASE, stories
+from helpers.experiments import BASE, model_config, stories
 from helpers.language_model import (
-    ModelConfig,
     count_params,
     cross_entropy,
     init_params,
@@ -43,15 +42,7 @@ def config_of(kind):
 
     What a kind saves or spends elsewhere its feed-forward layer gets or pays.
     """
-    task, setup = stories(), BASE["stories"]
-    gpt2 = ModelConfig(
-        vocab_size=task.vocab_size,
-        max_seq_len=task.ids.shape[1],
-        d_model=setup.d_model,
-        n_heads=setup.n_heads,
-        n_layers=setup.n_layers,
-        d_ff=4 * setup.d_model,
-    )
+    gpt2 = model_config(BASE["stories"])
     wanted, config = parameters(gpt2), replace(gpt2, **KINDS[kind])
     configs = [replace(config, d_ff=d_ff) for d_ff in range(1, 400)]
     return min(configs, key=lambda c: abs(parameters(c) - wanted))
