@@ -164,7 +164,8 @@ def run_contender(task):
         return {"gflops": sgemm_peak()}
     problem = make_problem(*task["problem"], **task.get("changes", {}))
     if task["kind"] == "generate":
-        return GENERATORS[engine](problem, task["seconds"])
+        found = GENERATORS[engine](problem, task["seconds"])
+        return found | {"mb": peak_megabytes()}
     if engine == "numpy":
         step = numpy_step(*problem)
     else:
