@@ -27,7 +27,7 @@ def measure(path):
     code = [c for c in cells if c.cell_type == "code"]
     row = dict.fromkeys(COLUMNS.split(), 0)
     row["cells"] = len(cells)
-    row["words"] = sum(len(text.split()) for text in texts)
+    row["words"] = sum(len(re.findall(r"\S*\w\S*", text)) for text in texts)
     row["code"] = sum(len(c.source.splitlines()) for c in code)
     row["whys"] = sum(text.count("**Why?**") for text in texts)
     for cell in code:

@@ -31,12 +31,13 @@ from helpers.runs.tables import FOLDER, write_rows
 from helpers.training import TrainSettings, train_steps
 
 BASE = DATA / "runs" / "grammar"
-SUPERVISED = TrainSettings(
+SHORT = TrainSettings(  # the lesson's own
     steps=240, batch_size=16, lr=3e-3, warmup=20, weight_decay=0.0
 )
-ADAPTERS = replace(SUPERVISED, lr=1e-2)
-POLICY = replace(SUPERVISED, steps=48, lr=3e-4, warmup=4, final=0.3)
-GREEDY = replace(POLICY, lr=1e-3)  # to see in few steps where it leads
+SUPERVISED = replace(SHORT, steps=1500)
+ADAPTERS = replace(SUPERVISED, lr=3e-2)
+POLICY = replace(SHORT, steps=100, lr=1e-4, warmup=4, final=0.3)
+GREEDY = replace(POLICY, steps=48, lr=1e-3)  # to see where it leads
 PART = ("seed", "stage", "part", "step", "loss", "reward")
 SHARES = ("name", "thing", "end", "all", "grammatical")
 DRAWN = ("seed", "goal", "beta", "step", "reward", "kl", "entropy", "tokens")
@@ -58,7 +59,7 @@ def supervise(run, tokenizer, gradient=loss_and_grads, every=20):
             yield {"step": run.step, "loss": round(mean, 4)}
 
 
-def examine(params, config, tokenizer, n=100):
+def examine(params, config, tokenizer, n=200):
     """Yield a row on n requests of pairs that training shows, and others."""
     for part in ("seen", "unseen"):
         rng = np.random.default_rng(99)
@@ -70,9 +71,10 @@ def examine(params, config, tokenizer, n=100):
 
 
 def supervised(params, config, tokenizer, settings):
-    """Return a fully fine-tuned run, and its rows of loss."""
+    """Return fully fine-tuned parameters, and rows of loss."""
     run = fine_tune(params, config, settings)
-    return run, list(supervise(run, tokenizer))
+    rows = list(supervise(run, tokenizer))
+    return run.params, rows
 
 
 def adapted(params, config, tokenizer, settings, rank=4):
@@ -87,41 +89,43 @@ def adapted(params, config, tokenizer, settings, rank=4):
 def reinforced(params, config, tokenizer, settings, reward, beta):
     """Return a run of GRPO from params, which are its reference too."""
     run = fine_tune(params, config, settings)
-    draw = roll_outs(run, params, tokenizer, reward, groups=6, size=6)
+    draw = roll_outs(run, params, tokenizer, reward, groups=16)
     for _ in train_steps(run, draw, policy_gradient(beta=beta)):
         pass
     return run
 
 
-def stages(seeds=range(2)):
+def stages(seeds=range(5)):
     """Make an assistant a seed; yield rows of loss, and of what it obeys.
 
-    The stages are the base, full fine-tuning, LoRA, and GRPO from the full.
+    The stages are the base, fine-tuning as short as in the lesson and in
+    full, LoRA, and GRPO from the full.
     """
     base, tokenizer = load_run(BASE)
     world = base.config, tokenizer
     for row in examine(base.params, *world):
         yield {"seed": 0, "stage": "base"} | row
     for seed in seeds:
-        plain, thin, few = (
+        brief, plain, thin, few = (
             replace(settings, seed=seed)
-            for settings in (SUPERVISED, ADAPTERS, POLICY)
+            for settings in (SHORT, SUPERVISED, ADAPTERS, POLICY)
         )
-        full, full_rows = supervised(base.params, *world, plain)
-        merged, thin_rows = adapted(base.params, *world, thin)
-        policy = reinforced(full.params, *world, few, verified, 0.02)
-        for stage, params, rows in (
-            ("full", full.params, full_rows),
-            ("LoRA", merged, thin_rows),
-            ("GRPO", policy.params, []),
-        ):
+        full = supervised(base.params, *world, plain)
+        policy = reinforced(full[0], *world, few, verified, 0.05)
+        for stage, (params, rows) in {
+            "short": supervised(base.params, *world, brief),
+            "full": full,
+            "LoRA": adapted(base.params, *world, thin),
+            "GRPO": (policy.params, []),
+        }.items():
             for row in (*rows, *examine(params, *world)):
                 yield {"seed": seed, "stage": stage} | row
 
 
-GOALS = {  # what is rewarded, and how dear it is to drift: beta
-    "big": (0.0, 0.1, 0.3),
-    "big, verified": (0.0,),
+GOALS = {  # {what is rewarded: {beta, how dear it is to drift: settings}}
+    "verified": {0.02: replace(POLICY, steps=300, lr=2e-4)},
+    "big": {0.0: GREEDY, 0.1: GREEDY, 0.3: GREEDY},
+    "big, verified": {0.0: GREEDY},
 }
 
 
@@ -129,23 +133,26 @@ def goal(name):
     """Return the reward of a name in GOALS."""
     big = counts("big")
     return {
+        "verified": verified,
         "big": big,
         "big, verified": lambda *pair: big(*pair) * verified(*pair),
     }[name]
 
 
-def policies(seeds=range(1)):
-    """Train one policy a goal and beta; yield a row each batch drawn."""
+def policies(seeds=range(2)):
+    """Train one policy a goal and beta; yield a row each batch drawn.
+
+    They start where the lesson's fine-tuning ends.
+    """
     base, tokenizer = load_run(BASE)
     world = base.config, tokenizer
     for seed in seeds:
-        settings = replace(SUPERVISED, seed=seed)
-        full, _ = supervised(base.params, *world, settings)
+        start, _ = supervised(base.params, *world, replace(SHORT, seed=seed))
         for name, betas in GOALS.items():
-            for beta in betas:
+            for beta, settings in betas.items():
                 about = {"seed": seed, "goal": name, "beta": beta}
-                settings = replace(GREEDY, seed=seed)
-                given = full.params, *world, settings, goal(name), beta
+                settings = replace(settings, seed=seed)
+                given = start, *world, settings, goal(name), beta
                 for row in reinforced(*given).log:
                     yield about | row
 
