@@ -1,5 +1,7 @@
 """What the functions of appendix A4 are tried on."""
 
+from types import SimpleNamespace
+
 import numpy as np
 
 from helpers.checks.cases import pair, value
@@ -91,6 +93,11 @@ def to_pairs(rng):
     yield value("a matrix", rng.normal(size=(T, C)), D)
 
 
+def gpt2_params(rng):
+    for title, n in (("two blocks", 2), ("one block", 1)):
+        yield value(title, _tensors(rng, n), SimpleNamespace(n_layers=n))
+
+
 _HALVES = np.array([0.0, 2, 4, 1, 3, 5, 6, 8, 10, 7, 9, 11])
 
 
@@ -107,3 +114,22 @@ def _params(rng, H, G):
 
 def _linear(rng, M, N):
     return {"weight": rng.normal(size=(M, N)), "bias": rng.normal(size=N)}
+
+
+def _tensors(rng, n_layers):
+    """Return arrays under GPT-2's names; they are longer in a real one."""
+    square, wide = (3, 3), (3, 5)
+    shapes = {"wte.weight": wide, "wpe.weight": wide} | _both("ln_f", 3)
+    for h in (f"h.{i}" for i in range(n_layers)):
+        shapes |= _both(f"{h}.ln_1", 3) | _both(f"{h}.ln_2", 3)
+        shapes |= _both(f"{h}.attn.c_attn", wide)
+        shapes |= _both(f"{h}.attn.c_proj", square)
+        shapes |= _both(f"{h}.mlp.c_fc", wide)
+        shapes |= _both(f"{h}.mlp.c_proj", wide[::-1])
+    return {name: rng.normal(size=shape) for name, shape in shapes.items()}
+
+
+def _both(name, shape):
+    """Return the shapes of a weight and its bias."""
+    bias = shape[-1] if isinstance(shape, tuple) else shape
+    return {f"{name}.weight": shape, f"{name}.bias": bias}
