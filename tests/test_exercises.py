@@ -36,9 +36,10 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 import helpers
 from helpers import checks, tinystories
-from helpers.checks import cells, exercises, is_blank, kernels
+from helpers.checks import cells, exercises, gradients, is_blank, kernels
 from helpers.checks.exercises import functions, has_tag
 from helpers.checks.kernels import FAILED
+from helpers.checks.table import live_states
 
 pytest.importorskip("torch")  # the lessons check with it
 matplotlib.use("Agg")
@@ -403,8 +404,6 @@ FEW = {  # in a lesson: here
 
 def shorten(source):
     """Let a lesson train for a few steps, on little."""
-    if "steps=240" in source:  # A5's pairs need a model that obeys
-        return source
     for text, here in FEW.items():
         source = source.replace(text, here)
     return re.sub(
@@ -930,6 +929,77 @@ def test_of_a_cell_that_only_shows_the_check_alone_runs(tmp_path):
         assert kept == [*stays, "check(double, half)", *sources[2:]]
 
 
+CHANGES = {
+    "weights[...] = 1": "weights",
+    "weights[0] += 1": "weights",
+    "run.step = 3": "run",
+    "del table['a']": "table",
+    "log.append(row)": "log row",
+    "run.log.append(3)": "run",
+    "fill(weights, [loss])": "weights",
+    "fill(*both, out=weights[0])": "both weights",
+    "np.add.at(weights, ids, 1)": "np weights ids",
+    "for _ in train_steps(run, draw): pass": "run draw",
+    "losses = [loss for loss in islice(walk(run), 3)]": "run",
+    "loss, _ = train_step(run, gradient=step)": "run step",
+    "steps = train_steps(run, draw)": "run draw",
+    "if loss:\n    for w in (1, 2):\n        weights[w] = 1": "weights",
+    "print(f(weights)); len(weights)": "",
+    "for a, b in zip(range(3), weights.items()): print(a)": "",
+    "loss = measure(run)": "",
+    "plot_lines(weights); draw.row(weights); check(f)": "",
+    "def fill(x):\n    x[0] = 1": "",
+    "double = lambda x: x.append(1)": "",
+    "ranks = train_bpe(text, 5)": "",
+}
+
+
+@pytest.mark.parametrize("source", CHANGES)
+def test_what_a_cell_may_change_in_place(source):
+    assert cells.changed(source, {"draw"}) == {*CHANGES[source].split()}
+
+
+def slice_of(sources, path):
+    """Return of the cells of a small lesson what bears on a verdict."""
+    notebook = new_notebook(cells=[*map(new_code_cell, sources)])
+    nbformat.write(notebook, path)
+    steps, _ = kernels.with_checks(path, notebook)
+    return [step.source for step in kernels.without_looks(steps, path)]
+
+
+TRAINING = "for _ in train_steps(run, draw, steps=500):\n    pass"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "run.params[...] = 1",
+        "run.log.append(3)",
+        "losses = [loss for loss in train_steps(run, draw)]",
+        "loss = train_step(run)",
+    ],
+)
+def test_a_cell_that_changes_what_a_check_reads_stays(change, tmp_path):
+    checks = ["run = start()", change, "try_value(half, 1, run)"]
+    assert slice_of(checks, tmp_path / "01_small.ipynb") == checks
+    checks[-1] = "try_value(half, 1, other)"
+    assert slice_of(checks, tmp_path / "01_small.ipynb") == checks[2:]
+
+
+def test_training_in_place_stays_and_is_short(tmp_path):
+    sources = ["run = start()", TRAINING, "try_value(half, 1, run)"]
+    found = slice_of(sources, tmp_path / "01_small.ipynb")
+    assert found == [sources[0], TRAINING.replace("500", "10"), sources[2]]
+
+
+def test_a_cell_that_only_looks_at_what_a_check_reads_goes(tmp_path):
+    sources = ["import numpy as np\nfrom helpers.pictures import a as draw"]
+    sources += ["draw.row(run)", "for x in np.diff(x): print(x)"]
+    sources += ["try_value(half, np.ones(3), run, draw)"]
+    found = slice_of(sources, tmp_path / "01_small.ipynb")
+    assert found == [sources[0], sources[-1]]
+
+
 def test_an_exercise_is_judged_by_what_its_check_finds(tmp_path, capsys):
     """Where a check calls another function, with the exercise's in it."""
     stub = STUB.replace("triple, 3, 1", "(lambda f: f(1)), 3, triple")
@@ -949,6 +1019,48 @@ from helpers import DATA
 (DATA / "new").write_text("kept apart")"""
     assert ran(LESSON + line) == f"01_small: {RIGHT}"
     assert not (helpers.DATA / "new").exists()
+
+
+def solved(name, folder):
+    """Write a copy of a lesson in which everything is right."""
+    notebook = copy.deepcopy(lesson(name))
+    for cell, below in itertools.pairwise(notebook.cells):
+        if has_tag(cell, "exercise"):
+            cell.source = "\n\n\n".join(solve(cell, below))
+    folder.mkdir()
+    nbformat.write(notebook, folder / f"{name}.ipynb")
+
+
+@pytest.mark.slow
+@every_lesson
+def test_a_right_copy_runs_to_its_end_and_all_of_it_is_right(
+    name, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("WORKBOOK_DATA", "grammar")
+    solved(name, tmp_path / "exercises")
+    exercises.progress([name], folder=tmp_path / "exercises")
+    n = len(exercises.to_write(PATHS[name]))
+    first, *_, last = capsys.readouterr().out.splitlines()
+    assert first == f"{name}: runs to its end"
+    assert last == f"    {n} of {n} right"
+
+
+def test_an_exercise_is_not_tried_on_the_cases_of_another_lesson():
+    """rms_norm is an exercise of 03 and of A2, and a function of A4."""
+    source = "def rms_norm(x):\n    return 2 * x"
+    namespace = {"__name__": "__main__"}
+    exec(source, namespace)
+    names = ["rms_norm"]
+    assert live_states(names, namespace)["rms_norm"].word == "wrong"
+    gradients.LATEST.clear()
+    states = live_states(names, namespace, exercises=names)
+    assert states["rms_norm"].word == "written"
+    keeper = kernels.Keeper({"try_value(rms_norm)": names}, names)
+    keeper.look(source, namespace)
+    assert keeper.rows() == []
+    keeper = kernels.Keeper({}, names)
+    keeper.look(source, namespace)
+    assert keeper.rows()[0][1] != "right"
 
 
 STOPPED = """

@@ -41,17 +41,12 @@ def asks(cell):
     return re.search(ASKING, cell.source)
 
 
-# Its checks need what its cells train: central differences stand in.
-LIVE_ONLY = {"A5_assistant"}
-
-
 @pytest.mark.parametrize(
     "path",
     [
         path
         for path in PATHS.values()
-        if path.stem not in LIVE_ONLY
-        and any(map(asks, code_cells(nbformat.read(path, 4))))
+        if any(map(asks, code_cells(nbformat.read(path, 4))))
     ],
     ids=lambda path: path.stem,
 )

@@ -4,7 +4,9 @@ Support code for exercises.py.
 """
 
 import ast
+import builtins
 import os
+import re
 import warnings
 
 from helpers.checks.shelf import is_blank, lines_of, parse, statements
@@ -12,6 +14,12 @@ from helpers.checks.shelf import is_blank, lines_of, parse, statements
 LARGEST = 50 * 2**20  # bytes of a file that is read
 BODIES = "body", "orelse", "handlers", "finalbody"  # of a statement
 LONGEST = 200  # characters of a line that is shown
+APART = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda
+TRAINS = r"train(_steps?|_on_\w+)?$"  # names of what trains a run
+LOOKS = r"(check|compare_|display|plot|show|slide|try_)"  # and of what looks
+PICTURES = r"helpers\.(checks|pictures)\b"  # modules that only look
+READS = {"copy", "get", "items", "keys", "split", "splitlines", "values"}
+HARMLESS = {*dir(builtins)} - {"delattr", "next", "setattr"}
 
 
 def read(path):
@@ -149,6 +157,82 @@ def names_of(source):
     return Names(parse(source))
 
 
+def changed(source, looking=()):
+    """Return the names of what a cell may change in place.
+
+    x of x[0] = 1, x.y += 1, del x[0]; and what goes into a call that is made
+    for its effect: x.append(y), fill(x), for _ in fill(x), and whatever
+    trains; not into one of looking. What the functions of the cell do inside
+    is left out.
+    """
+    found = set()
+    for part in walk(parse(source)):
+        stored = isinstance(getattr(part, "ctx", None), ast.Store | ast.Del)
+        if stored and not isinstance(part, ast.Name):
+            found.add(root(part))
+        for call in effects(part):
+            if root(call.func) not in looking:
+                found |= handed(call)
+    return found - {None}
+
+
+def walk(nodes):
+    """Yield statements and their parts, without the bodies of functions."""
+    for node in nodes:
+        yield node
+        if not isinstance(node, APART):
+            yield from walk(ast.iter_child_nodes(node))
+
+
+def effects(part):
+    """Yield the calls in a part of a cell that are made for their effect."""
+    if isinstance(part, ast.Expr):
+        calls = [part.value]
+    elif isinstance(part, ast.For | ast.comprehension):
+        calls = walk([part.iter])
+    elif isinstance(part, ast.Call):
+        calls = [part] if re.match(TRAINS, name_of(part)) else []
+    else:
+        calls = []
+    yield from (call for call in calls if isinstance(call, ast.Call))
+
+
+def handed(call):
+    """Return the names of what a call may change: x, y of x.f(y) and f(x, y).
+
+    None of what only reads or shows.
+    """
+    method = isinstance(call.func, ast.Attribute)
+    known = READS if method else HARMLESS
+    if name_of(call) in known or re.match(LOOKS, name_of(call)):
+        return set()
+    given = [*call.args, *(keyword.value for keyword in call.keywords)]
+    return {root(part) for part in given + [call.func] * method}
+
+
+def name_of(call):
+    """Return f of f(x) and of x.f(y)."""
+    return getattr(call.func, "attr", None) or getattr(call.func, "id", "")
+
+
+def root(node):
+    """Return x of x, x[0], x.y and of a star before x, else None."""
+    while isinstance(node, ast.Attribute | ast.Subscript | ast.Starred):
+        node = node.value
+    return node.id if isinstance(node, ast.Name) else None
+
+
+def imported(sources):
+    """Return the names given to whole modules, and to what only looks."""
+    whole, looking = [], []
+    for part in walk(node for source in sources for node in parse(source)):
+        if isinstance(part, ast.Import):
+            whole.append(part)
+        elif re.match(PICTURES, getattr(part, "module", None) or ""):
+            looking.append(part)
+    return Names(whole).bound, Names(looking).bound
+
+
 def blanks(notebook):
     """Return {name: whether it is blank} of what the cells define last."""
     found = {}
@@ -191,3 +275,8 @@ def to_write(lesson):
             names += blanks_of(cell)
         names += stubs_of(cell)
     return names
+
+
+def exercises_in(lesson):
+    """Return the names of the functions of a lesson's exercises."""
+    return {n for cell in read_lesson(lesson).cells for n in stubs_of(cell)}

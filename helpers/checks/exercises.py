@@ -29,6 +29,7 @@ from helpers.checks.cells import (
     blanks,
     blanks_of,
     code_cells,
+    exercises_in,
     functions,
     given,
     has_tag,
@@ -290,8 +291,9 @@ def show_progress(name, lessons=LESSONS, folder=EXERCISES):
     watch(name)
     result = load_results(folder).get(name, {})
     path = lessons / f"{name}.ipynb"
-    names = to_write(path) if path.is_file() else []
-    live, note = live_states(names), "as this kernel has it"
+    there = path.is_file()
+    names, own = (to_write(path), exercises_in(path)) if there else ([], [])
+    live, note = live_states(names, exercises=own), "as this kernel has it"
     try:
         notebook = read(folder / f"{name}.ipynb")
         states = saved_states(names, notebook, result)

@@ -19,9 +19,11 @@ from typing import NamedTuple
 
 from helpers import DATA, SHIPPED_RUNS
 from helpers.checks.cells import (
+    changed,
     code_cells,
     functions,
     has_tag,
+    imported,
     names_of,
     one_line,
     read_lesson,
@@ -158,11 +160,13 @@ def without_looks(steps, lesson):
         for cell in code_cells(read_lesson(lesson))
         if not has_tag(cell, "blank") and only_shows(cell.source)
     } | {step.source for step in steps if shows_table(step)}
-    kept, used = [], set()
+    kept, used = [], {"*"}
+    modules, looking = imported(step.source for step in steps)
     for step in reversed(steps):
         if step.source in looks:
-            needed = names_of(step.source).bound & {*used, "*"}
-            step = shorten(step) if needed else only_check(step)
+            made = changed(step.source, looking) - modules
+            made |= names_of(step.source).bound
+            step = shorten(step) if made & used else only_check(step)
         if step.source:
             kept.append(step)
             used |= names_of(step.source).read
@@ -221,7 +225,8 @@ def keep_verdicts(path, checks, names):
 
     For the kernel in which a copy runs; checks are those of with_checks. Of
     the names each function that a cell has written anew is tried on its
-    cases, and what was found of an older one is forgotten.
+    cases, unless an exercise asks for it, and what was found of an older one
+    is forgotten.
     """
     from IPython import get_ipython
 
@@ -252,7 +257,8 @@ class Keeper:
         for name, verdict in verdicts:
             names = about if about and name not in about else [name]
             self.add(names, name, verdict)
-        for function in new.values():
+        exercises = set().union(*self.checks.values())
+        for function in (new[name] for name in new.keys() - exercises):
             VERDICTS.clear()
             try_cases(function)
             for name, verdict in VERDICTS:
