@@ -59,9 +59,9 @@ def group_advantages(rng):
 def clipped_gain(rng):
     log_probs, old, advantages = rng.normal(0, 0.4, size=(3, 4, 5))
     old[0, 0] = log_probs[0, 0]
-    fixed = old, advantages
-    yield pair("ratios", log_probs, use=_beside(*fixed))
-    yield pair("clip 0.05", log_probs, use=_beside(*fixed, clip=0.05))
+    fixed = {"old": old, "advantages": advantages}
+    yield pair("ratios", log_probs, **fixed)
+    yield pair("clip 0.05", log_probs, **fixed, clip=0.05)
 
 
 def kl_estimate(rng):
@@ -78,9 +78,11 @@ def exact_kl(rng):
 
 def policy_loss(rng):
     log_probs, old, reference = rng.normal(-1, 0.4, size=(3, 4, 5))
-    fixed = old, reference, rng.normal(size=4), rng.random((4, 5)) < 0.7
-    yield pair("no KL", log_probs, use=_beside(*fixed))
-    yield pair("KL", log_probs, use=_beside(*fixed, clip=0.1, beta=0.5))
+    fixed = {"old": old, "reference": reference}
+    fixed |= {"advantages": rng.normal(size=4)}
+    fixed |= {"scored": rng.random((4, 5)) < 0.7}
+    yield pair("no KL", log_probs, **fixed)
+    yield pair("KL", log_probs, **fixed, clip=0.1, beta=0.5)
 
 
 def _told(grammar_for, request):
@@ -88,19 +90,3 @@ def _told(grammar_for, request):
     grammar = grammar_for(request)
     story = tell_story(np.random.default_rng(0), grammar)
     return {"a story": story, "nats": round(story_entropy(grammar), 9)}
-
-
-def _beside(*fixed, **settings):
-    """Return what leaves one array to a pair: the others are constants."""
-
-    def use(op, op_backward):
-        def forward(log_probs):
-            rest = [
-                array.astype(log_probs.dtype) if array.dtype != bool else array
-                for array in fixed
-            ]
-            return op(log_probs, *rest, **settings)
-
-        return forward, op_backward
-
-    return use
