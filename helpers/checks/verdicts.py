@@ -320,7 +320,8 @@ def explain_error(error):
         if found := re.search(pattern, str(error)):
             shapes = [re.findall(r"\d+", shape) for shape in found.groups()]
             if not shapes or any(
-                long[:-1] == short for long, short in (shapes, shapes[::-1])
+                long[:-1] == short and long[-1] != "1"
+                for long, short in (shapes, shapes[::-1])
             ):
                 return cause
     return None

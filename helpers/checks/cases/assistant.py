@@ -49,16 +49,19 @@ def dpo_loss(rng):
 
 
 def group_advantages(rng):
-    mixed = [1.0, 0.0, 0.0, 1.0, 2.0, 2.0, 2.0, 2.0]
+    mixed = [4.0, 0.0, 0.0, 1.0, 2.0, 2.0, 2.0, 2.0]
     yield value("groups of four", mixed, 4, keeps_dtype=False)
     yield value("groups of two", mixed[::-1], 2, keeps_dtype=False)
-    drawn = rng.normal(3, 2, size=9).tolist()
+    drawn = rng.normal(3, 2, size=12).tolist()
     yield value("groups of three", drawn, 3, keeps_dtype=False)
 
 
 def clipped_gain(rng):
     log_probs, old, advantages = rng.normal(0, 0.4, size=(3, 4, 5))
     old[0, 0] = log_probs[0, 0]
+    advantages *= 4
+    advantages[1] *= np.sign(advantages[1]) * [1, -1, 1, -1, 1]
+    old[1] = log_probs[1] - [0.5, 0.6, -0.7, -0.8, 0.1]  # all that is clipped
     fixed = {"old": old, "advantages": advantages}
     yield pair("ratios", log_probs, **fixed)
     yield pair("clip 0.05", log_probs, **fixed, clip=0.05)

@@ -6,10 +6,8 @@ from helpers import assistant as right
 from helpers.assistant import IGNORE
 from helpers.attention import softmax
 from helpers.checks.cases.assistant import _told as tell
+from helpers.language_model import log_softmax
 from helpers.stories.grammar import GRAMMAR
-from helpers.training import log_softmax
-
-SCORED = "scored"  # of what a mean may be over
 
 
 def grammar_for(request):
@@ -383,8 +381,7 @@ def group_advantages(rewards, size):
         "has the deviation from the median, not from the mean",
         (over(std(groups), groups - np.median(groups, axis=1, keepdims=True))),
     )
-    if flat.size % size == 0 and flat.size != size * size:
-        yield from _other_groups(flat, size)
+    yield from _other_groups(flat, size)
     yield (
         "divides by the root of the sum of squares: std has the mean",
         (over(np.sqrt((centred**2).sum(axis=1, keepdims=True)))),
@@ -400,15 +397,25 @@ def group_advantages(rewards, size):
 
 
 def _other_groups(flat, size):
-    """Yield what comes of groups that stand across one another."""
+    """Yield what comes of rewards that are grouped otherwise."""
+
+    def compare(groups):
+        centred = groups - groups.mean(axis=1, keepdims=True)
+        spread = groups.std(axis=1, keepdims=True)
+        return centred / np.where(spread > 0, spread, 1.0)
+
     across = flat.reshape(size, -1)
-    spread = across.std(axis=0)
-    centred = across - across.mean(axis=0)
     yield (
-        "takes every n-th reward for a group: those of a group stand one "
-        "after the other",
-        (centred / np.where(spread > 0, spread, 1.0)).reshape(-1),
+        "has size groups: each has size rewards, reshape(-1, size)",
+        compare(across).reshape(-1),
     )
+    each = compare(across.T)
+    for found in (each, each.T):
+        yield (
+            "takes every n-th reward for a group: those of a group stand one "
+            "after the other",
+            found.reshape(-1),
+        )
 
 
 def clipped_gain(log_probs, old, advantages, clip=0.2):
@@ -465,6 +472,14 @@ def clipped_gain(log_probs, old, advantages, clip=0.2):
         ),
     )
     yield "lacks the advantages", np.minimum(ratio, inside)
+    for where, bounded in {
+        "above": np.minimum(ratio, high),
+        "below": np.maximum(ratio, low),
+    }.items():
+        yield (
+            f"is clipped {where} alone: a clip has two ends",
+            np.minimum(ratio * advantages, bounded * advantages),
+        )
     yield (
         "has the advantages in the clipped part alone",
         np.minimum(ratio, inside * advantages),
@@ -505,6 +520,14 @@ def clipped_gain_backward(dout, log_probs, old, advantages, clip=0.2):
         slope * ~high,
     )
     yield "is zero for what is too low, whatever the advantage", slope * ~low
+    yield (
+        "is zero where the advantage is negative alone",
+        slope * ~(bad & (high | low)),
+    )
+    yield (
+        "is zero where the advantage is positive alone",
+        slope * ~(good & (high | low)),
+    )
     yield "has the wrong sign: it is the slope of a gain", -slope * ~stopped
     yield (
         "has the slope of the clipped ratio: beyond the clip that is 0",
@@ -693,51 +716,55 @@ def policy_loss(
         rows.mean(),
     )
     yield "has the wrong sign everywhere: a loss", -each[scored].mean()
-    yield "lacks the minus before the gain", (beta * kl + gain)[scored].mean()
+    if beta:
+        yield (
+            "lacks the minus before the gain",
+            (beta * kl + gain)[scored].mean(),
+        )
     yield (
-        "has old and reference in each other's place",
-        (_loss(log_probs, reference, old, A, scored, clip, beta)),
+        "has the ratio to the reference: that to old is wanted",
+        _loss(log_probs, reference, kl, A, scored, clip, beta),
     )
     yield (
-        "has log_probs and old in each other's place",
-        (_loss(old, log_probs, reference, A, scored, clip, beta, log_probs)),
+        "has the ratio upside down: it is new over old",
+        _loss(old, log_probs, kl, A, scored, clip, beta),
     )
     unclipped = np.exp(log_probs - old) * A
     yield "has nothing clipped", (beta * kl - unclipped)[scored].mean()
+    yield "lacks the factor beta on the KL", (kl - gain)[scored].mean()
+    yield (
+        "has beta on the gain: it belongs to the KL",
+        (kl - beta * gain)[scored].mean(),
+    )
     if beta:
         yield "lacks the KL", -gain[scored].mean()
-        yield "lacks the factor beta", (kl - gain)[scored].mean()
         yield (
             "has the KL as a reward: it is a penalty",
             (-beta * kl - gain)[scored].mean(),
         )
         yield (
-            "has beta on the gain: it belongs to the KL",
-            (kl - beta * gain)[scored].mean(),
-        )
-        yield (
-            "has the KL to old: that to the reference is wanted",
-            _loss(log_probs, old, old, A, scored, clip, beta),
-        )
-        yield (
-            "has the KL in the other direction",
-            _loss(reference, old, log_probs, A, scored, clip, beta, log_probs),
-        )
-        yield (
             "has log p - log q for the KL estimate",
             (beta * (log_probs - reference) - gain)[scored].mean(),
         )
+        for what, pair in {
+            "has the KL to old: that to the reference is wanted": (
+                log_probs,
+                old,
+            ),
+            "has the KL in the other direction": (reference, log_probs),
+        }.items():
+            other, _ = right.kl_estimate(*(array for array in pair))
+            yield what, (beta * other - gain)[scored].mean()
     if clip != 0.2:
         yield (
             "clips at 0.2 whatever clip is: hand clip on",
-            _loss(log_probs, old, reference, A, scored, 0.2, beta),
+            _loss(log_probs, old, kl, A, scored, 0.2, beta),
         )
 
 
-def _loss(p, old, reference, A, scored, clip, beta, new=None):
-    """Return the loss, with the KL of p and the gain of new, or of p."""
-    gain, _ = right.clipped_gain(p if new is None else new, old, A, clip)
-    kl, _ = right.kl_estimate(p, reference)
+def _loss(log_probs, old, kl, A, scored, clip, beta):
+    """Return the loss with another ratio."""
+    gain, _ = right.clipped_gain(log_probs, old, A, clip)
     return (beta * kl - gain)[scored].mean()
 
 
@@ -782,14 +809,13 @@ def policy_loss_backward(
     yield "lacks the minus before the gain", grads(each, sign=1)
     if beta:
         yield "lacks the KL", grads(each, beta=0.0)
-        yield "lacks the factor beta on the KL", grads(each, beta=1.0)
-        yield "has the KL subtracted: it is a penalty", grads(each, -beta)
-        yield "lacks the gain", grads(each) - grads(each, beta=0.0)
-        _, other = right.kl_estimate_backward(beta * each, kl_cache)
         yield (
-            "takes the second gradient of the KL, that of the reference",
-            grads(each, beta=0.0) + other,
+            "has the KL subtracted: it is a penalty, and of its two gradients "
+            "the first is wanted",
+            grads(each, -beta),
         )
+        yield "lacks the gain", grads(each) - grads(each, beta=0.0)
+    yield "lacks the factor beta on the KL", grads(each, beta=1.0)
 
 
 # exercises
@@ -877,11 +903,12 @@ def leave_one_out(rewards, size):
     )
     across = rewards.reshape(size, -1)
     rest = (across.sum(axis=0) - across) / (size - 1)
-    yield (
-        "takes every n-th reward for a group: those of a group stand one "
-        "after the other",
-        (across - rest).reshape(-1),
-    )
+    for found in (across - rest, (across - rest).T):
+        yield (
+            "takes every n-th reward for a group: those of a group stand one "
+            "after the other",
+            found.reshape(-1),
+        )
 
 
 def thin(x, A, B, weight):
