@@ -288,7 +288,8 @@ def take_names(node):
         return dict.fromkeys(names, nothing)
     module = import_module(node.module)
     if names == ["*"]:
-        names = module.__all__
+        public = [name for name in vars(module) if name[0] != "_"]
+        names = getattr(module, "__all__", public)
     for name in names:
         if not hasattr(module, name):
             import_module(f"{node.module}.{name}")

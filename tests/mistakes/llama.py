@@ -134,6 +134,39 @@ WRONG = {
         ),
         ("    return dx", "    dx", "Is there a return?"),
     ],
+    "gpt2_params": [
+        ("{h}.ln_1", "{h}.ln_2", "-"),
+        (
+            '"attention": {"qkv": qkv, "out": out}',
+            '"attention": {"qkv": out, "out": qkv}',
+            "qkv and out",
+        ),
+        (
+            '"feed_forward": {"up": up, "down": down}',
+            '"feed_forward": {"up": down, "down": up}',
+            "up and down",
+        ),
+        ('tensors["wte.weight"]', 'tensors["wpe.weight"].copy()', "-"),
+        ('pair(f"{h}.attn.c_proj")', 'pair(f"{h}.mlp.c_proj")', "-"),
+        ('block(f"h.{i}") for', 'block("h.0") for', "block 0 in every"),
+        ("range(config.n_layers)", "range(config.n_layers - 1)", "last block"),
+        (
+            'tensors[f"{name}.{key}"] for',
+            'tensors[f"{name}.{key}"].T for',
+            "as ours",
+        ),
+        (
+            '        "final_norm"',
+            '        "head": {"weight": tensors["wte.weight"]},\n        "final_norm"',
+            "it is tied",
+        ),
+        ('        "final_norm": pair("ln_f"),\n', "", "-"),
+        (
+            '    return {\n        "token',
+            '    {\n        "token',
+            "Is there a return?",
+        ),
+    ],
 }
 
 RIGHT = {
@@ -228,5 +261,36 @@ def rope(x, positions, layout="pairs"):
         ("[dq, dk, dv], axis=1)", "(dq, dk, dv), axis=1)"),
         ("grads(dout, cache", "grads(1.0 * dout, cache"),
         ("return dx, {", "return 1.0 * dx, {"),
+    ],
+    "gpt2_params": [
+        ("range(config.n_layers)", "list(range(config.n_layers))"),
+        ('for key in ("weight", "bias")', 'for key in ["weight", "bias"]'),
+        """
+def gpt2_params(tensors, config):
+    names = {
+        "norm1": "ln_1",
+        "attention.qkv": "attn.c_attn",
+        "attention.out": "attn.c_proj",
+        "norm2": "ln_2",
+        "feed_forward.up": "mlp.c_fc",
+        "feed_forward.down": "mlp.c_proj",
+    }
+    blocks = []
+    for i in range(config.n_layers):
+        block = {"attention": {}, "feed_forward": {}}
+        for ours, theirs in names.items():
+            *path, last = ours.split(".")
+            place = block[path[0]] if path else block
+            name = f"h.{i}.{theirs}"
+            weight, bias = tensors[name + ".weight"], tensors[name + ".bias"]
+            place[last] = dict(weight=weight, bias=bias)
+        blocks.append(block)
+    return {
+        "token_embedding": {"weight": tensors["wte.weight"]},
+        "position_embedding": {"weight": tensors["wpe.weight"]},
+        "blocks": blocks,
+        "final_norm": {k: tensors["ln_f." + k] for k in ("weight", "bias")},
+    }
+""",
     ],
 }

@@ -3,6 +3,9 @@
 Those in rms_norm and silu are lesson 03's, where both are exercises.
 """
 
+import contextlib
+import re
+
 import numpy as np
 
 from helpers import attention
@@ -277,3 +280,45 @@ def rope_attention(x, params, n_heads, mask=None):
 def rope_attention_backward(dout, x, params, n_heads, mask=None):
     given = x, params, n_heads, mask, np.arange(x.shape[1])
     yield from grouped_attention_backward(dout, *given)
+
+
+def gpt2_params(tensors, config):
+    def read(change=lambda name: name, turn=lambda array: array):
+        found = {name: tensors[change(name)] for name in tensors}
+        found |= {n: turn(a) for n, a in found.items() if _is_map(n)}
+        return right.gpt2_params(found, config)
+
+    def exchange(one, other):
+        place = {one: other, other: one}
+        pattern = "|".join(map(re.escape, place))
+        return lambda name: re.sub(pattern, lambda f: place[f[0]], name)
+
+    for parts, what in {
+        ("ln_1", "ln_2"): "norm1 and norm2",
+        ("attn.c_attn", "attn.c_proj"): "qkv and out",
+        ("mlp.c_fc", "mlp.c_proj"): "up and down",
+        ("attn.c_proj", "mlp.c_proj"): "the two that GPT-2 calls c_proj",
+        ("wte", "wpe"): "the tables of tokens and positions",
+        ("weight", "bias"): "weights and biases",
+    }.items():
+        with contextlib.suppress(KeyError):
+            yield f"has {what} in each other's place", read(exchange(*parts))
+    yield (
+        "has maps transposed: GPT-2's are (in, out), as ours",
+        read(turn=np.transpose),
+    )
+    yield (
+        "has the tensors of block 0 in every block",
+        read(lambda name: re.sub(r"h\.\d+", "h.0", name)),
+    )
+    params = read()
+    yield (
+        "has a head: it is tied",
+        params | {"head": params["token_embedding"]},
+    )
+    yield "lacks the last block", params | {"blocks": params["blocks"][:-1]}
+
+
+def _is_map(name):
+    """Say whether a tensor of GPT-2 is the weight of a linear map."""
+    return re.search(r"\.c_\w+\.weight$", name)
