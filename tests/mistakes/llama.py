@@ -157,7 +157,8 @@ WRONG = {
         ),
         (
             '        "final_norm"',
-            '        "head": {"weight": tensors["wte.weight"]},\n        "final_norm"',
+            '        "head": {"weight": tensors["wte.weight"]},\n'
+            '        "final_norm"',
             "it is tied",
         ),
         ('        "final_norm": pair("ln_f"),\n', "", "-"),

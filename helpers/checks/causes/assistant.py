@@ -574,6 +574,7 @@ def kl_estimate_backward(dout, log_probs, reference):
     )
     yield "lacks q / p", both(dout + 0 * ratio)
     yield "lacks the 1", both(-dout * ratio)
+    yield "has q / p where 1 - q / p is wanted", both(dout * ratio)
     yield "lacks the factor dout", both(1 - ratio)
     yield "has the ratio upside down", both(dout * (1 - 1 / ratio))
     yield (
