@@ -959,6 +959,12 @@ def test_what_a_cell_may_change_in_place(source):
     assert cells.changed(source, {"draw"}) == {*CHANGES[source].split()}
 
 
+def test_a_cell_of_any_depth_is_looked_through():
+    deep = "np" + ".a" * 900 + "[0] = 1\nimport numpy as np"
+    assert cells.changed(deep) == {"np"}
+    assert cells.imported([deep]) == ({"np"}, set())
+
+
 def slice_of(sources, path):
     """Return of the cells of a small lesson what bears on a verdict."""
     notebook = new_notebook(cells=[*map(new_code_cell, sources)])

@@ -178,10 +178,11 @@ def changed(source, looking=()):
 
 def walk(nodes):
     """Yield statements and their parts, without the bodies of functions."""
-    for node in nodes:
-        yield node
+    left = [*nodes]
+    while left:
+        yield (node := left.pop())
         if not isinstance(node, APART):
-            yield from walk(ast.iter_child_nodes(node))
+            left += ast.iter_child_nodes(node)
 
 
 def effects(part):
