@@ -63,10 +63,11 @@ def grade(folder, to, term="", workers=2, seconds=SECONDS):
     found = find_submissions(folder)
     to = Path(to)
     (to / KEPT).mkdir(parents=True, exist_ok=True)
+    seed = seed_of(term, "grade")
     lessons()  # before the threads ask for it
 
     def one(submission):
-        return grade_one(submission, to / KEPT, seed_of(term), seconds)
+        return grade_one(submission, to / KEPT, seed, seconds)
 
     with ThreadPoolExecutor(workers) as pool:
         try:

@@ -23,9 +23,7 @@ import signal
 import sys
 import tempfile
 import time
-from functools import cache
 from importlib import import_module
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -38,8 +36,9 @@ from helpers.checks.lift import lift
 from helpers.checks.shelf import statements
 from helpers.checks.table import find_own, look_up, read_states
 from helpers.checks.verdicts import TOLERANCE, Mistake, to_mistake
-from helpers.classes import fence
+from helpers.classes import drawn, fence
 from helpers.classes.similar import tree_of
+from helpers.classes.solutions import cells_of, code_of, solve
 from helpers.classes.wire import pack
 from helpers.runs.speed import one_blas_thread
 
@@ -86,7 +85,7 @@ def prepare(lesson):
     """Load all that a lesson's functions may need; return its Room."""
     for name in COMMON.split():
         import_module(name)
-    import_module(f"helpers.checks.cases.{lesson}")
+    drawn.practised(lesson)
     with one_blas_thread():  # looks up functions of the library once
         pass
     return furnish(lesson)
@@ -180,8 +179,11 @@ def answer(job, name, way, folder, writes):
     room = job["room"]
     theirs = lessons.shelf(lesson)
     runs = list(draw_cases(lesson, name, job["seed"]))
+    if way == "beside":
+        theirs |= solve(lesson, without=[name])
     empty_shelf(lesson, name, theirs, way)
-    forget_cases(lesson)
+    forget_cases(lesson, runs)
+    forget_sources()
     fence.python_fences(folder, room.stubs, room.packages, seen)
     random.seed(0)
     np.random.seed(0)
@@ -203,7 +205,7 @@ def draw_cases(lesson, name, seed):
     """
     kinds, forward = kinds_of(lesson, name)
     for dtype in TOLERANCE:
-        for case in cases.find_cases(lesson, forward, seed):
+        for case in drawn.find_cases(lesson, forward, seed):
             if case.kind in kinds and (
                 dtype is np.float64 or cases.has_floats(case)
             ):
@@ -216,23 +218,10 @@ def draw_cases(lesson, name, seed):
 def kinds_of(lesson, name):
     """Return which kinds of cases a function has, and the forward of it."""
     forward = name.removesuffix("_backward")
-    if forward != name and forward in lessons.names_in(lesson):
+    known = lessons.names_in(lesson) | drawn.practised(lesson)
+    if forward != name and forward in known:
         return ("pair",), forward
     return ("pair", "value", "refusal"), name
-
-
-@cache
-def notebook_of(lesson):
-    """Return the sources of the lesson that builds a module."""
-    said = f'compare_with_shelf("{lesson}")'
-    folder = Path(__file__).resolve().parents[2] / "notebooks"
-    for path in sorted(folder.glob("[0A]*.ipynb")):
-        cells = json.loads(path.read_text("utf-8"))["cells"]
-        code = [c for c in cells if c["cell_type"] == "code"]
-        sources = ["".join(cell["source"]) for cell in code]
-        if any(said in source for source in sources):
-            return sources
-    raise ValueError(f"no notebook builds helpers/{lesson}.py")
 
 
 class Room(NamedTuple):
@@ -260,7 +249,7 @@ def furnish(lesson):
         stubs[module.__name__] = {
             name: getattr(module, name) for name in names
         }
-    for source in notebook_of(lesson):
+    for source in code_of(lesson):
         for node in statements(source):
             if isinstance(node, ast.Import):
                 roots = [a.name.partition(".")[0] for a in node.names]
@@ -288,7 +277,8 @@ def take_names(node):
         return dict.fromkeys(names, nothing)
     module = import_module(node.module)
     if names == ["*"]:
-        names = module.__all__
+        public = [name for name in vars(module) if name[0] != "_"]
+        names = getattr(module, "__all__", public)
     for name in names:
         if not hasattr(module, name):
             import_module(f"{node.module}.{name}")
@@ -318,13 +308,53 @@ def refuse(*arguments, **settings):
     raise ImportError("the shelf has no such function here")
 
 
-def forget_cases(lesson):
-    """Take away what makes the cases, for some say what has to come."""
-    made = vars(import_module(f"helpers.checks.cases.{lesson}"))
-    for key, thing in list(made.items()):
-        here = getattr(thing, "__module__", None) == made["__name__"]
-        if here and key[0] != "_":
-            del made[key]
+def forget_cases(lesson, runs):
+    """Take away what makes the cases, for some say what has to come.
+
+    What looks at a function in one of runs stays, with all that it calls.
+    """
+    modules = []
+    for package in (cases, drawn):
+        modules.append(sys.modules.pop(f"{package.__name__}.{lesson}"))
+        delattr(package, lesson)
+    needed = names_below([case.use for case, _ in runs], modules)
+    for module in modules:
+        for name in set(vars(module)) - needed - {"__builtins__"}:
+            delattr(module, name)
+
+
+def names_below(things, modules):
+    """Return the names that functions read, and those of what they call.
+
+    The classes of modules are among them.
+    """
+    found, waiting = set(), list(things)
+    for module in modules:
+        waiting += filter(inspect.isclass, vars(module).values())
+    while waiting:
+        names = names_read(waiting.pop()) - found
+        found |= names
+        for module in modules:
+            waiting += [vars(module)[n] for n in names & set(vars(module))]
+    return found
+
+
+def names_read(thing):
+    """Return the names that the code of a function or class reads."""
+    if inspect.isclass(thing):
+        parts = filter(inspect.isfunction, vars(thing).values())
+        return {thing.__name__}.union(*map(names_read, parts))
+    code = thing if inspect.iscode(thing) else getattr(thing, "__code__", None)
+    if code is None:
+        return set()
+    inner = filter(inspect.iscode, code.co_consts)
+    return set(code.co_names).union(*map(names_read, inner))
+
+
+def forget_sources():
+    """Take away the texts and trees in which solutions stand."""
+    cells_of.cache_clear()
+    lessons.tree_of.cache_clear()
 
 
 # the learner's
