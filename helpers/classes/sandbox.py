@@ -85,6 +85,7 @@ def prepare(lesson):
     """Load all that a lesson's functions may need; return its Room."""
     for name in COMMON.split():
         import_module(name)
+    import_module(f"helpers.checks.cases.{lesson}")
     drawn.practised(lesson)
     with one_blas_thread():  # looks up functions of the library once
         pass
