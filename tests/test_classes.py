@@ -24,7 +24,7 @@ from helpers.classes.similar import alike, tree_of
 from helpers.lab import jobs
 
 pytest.importorskip("resource")  # Linux and macOS have limits
-SECONDS = 3
+SECONDS = 2
 ORDER = {"not right": ("wrong", "error")}
 
 

@@ -65,7 +65,7 @@ def grade(lesson, name, sources):
 
 def published(lesson, name, row=None):
     """Return the published solutions, with one replacement in a function."""
-    sources = solutions.published(lesson)
+    sources = list(solutions.published(lesson))
     (at,) = [i for i, s in enumerate(sources) if f"def {name}(" in s]
     if row:
         before, found, after = sources[at].partition(f"def {name}(")

@@ -32,7 +32,7 @@ LIBRARY = tuple(
 )
 SYSTEM = ("/proc/meminfo", "/proc/self/cgroup", "/sys/fs/cgroup/")
 NULL = (os.devnull, "/dev/urandom")
-USED = ("/usr", "/lib", "/lib64", "/etc/ld.so.cache", "/proc", sys.base_prefix)
+USED = ("/usr", "/lib", "/lib64", "/etc/ld.so.cache", sys.base_prefix)
 # What opens files, starts interpreters or keeps notes, and asks no hook.
 CLOSED = {
     "_dbm",
@@ -91,7 +91,6 @@ def system_fences(folder, seconds):
         os.dup2(null, stream)
     os.chdir(folder)
     leave_network()
-    leave_files(folder)
     for name, limit in (
         (resource.RLIMIT_CPU, seconds),
         (resource.RLIMIT_AS, address_space() + MEMORY),
@@ -102,6 +101,7 @@ def system_fences(folder, seconds):
     ):
         with contextlib.suppress(ValueError, OSError):  # macOS has no AS
             resource.setrlimit(name, (limit, limit))
+    leave_files(folder)
     if os.geteuid() == 0:  # limits of processes do not bind root
         os.setgroups([])
         os.setgid(NOBODY)

@@ -23,6 +23,7 @@ import signal
 import sys
 import tempfile
 import time
+from functools import partial
 from importlib import import_module
 from typing import NamedTuple
 
@@ -38,7 +39,7 @@ from helpers.checks.table import find_own, look_up, read_states
 from helpers.checks.verdicts import TOLERANCE, Mistake, to_mistake
 from helpers.classes import drawn, fence
 from helpers.classes.similar import tree_of
-from helpers.classes.solutions import cells_of, code_of, solve
+from helpers.classes.solutions import cells_of, code_of, published, solve
 from helpers.classes.wire import pack
 from helpers.runs.speed import one_blas_thread
 
@@ -63,8 +64,9 @@ def main():
     """Read a job; then answer each line that asks for [name, way]."""
     job = json.loads(sys.stdin.readline())
     job["room"] = prepare(job["lesson"])
-    print("ready", flush=True)
     gc.freeze()  # so that a child does not copy what it only looks at
+    job["looks"] = look(job)
+    print("ready", flush=True)
     for line in sys.stdin:
         name, way = json.loads(line)
         print(json.dumps(run_fenced(job, name, way)), flush=True)
@@ -89,14 +91,36 @@ def prepare(lesson):
     drawn.practised(lesson)
     with one_blas_thread():  # looks up functions of the library once
         pass
-    return furnish(lesson)
+    room = furnish(lesson)
+    lessons.shelf(lesson)  # for children, which find no file
+    published(lesson)
+    cells_of.cache_clear()
+    lessons.tree_of.cache_clear()
+    return room
 
 
 # around the fences
 
 
 def run_fenced(job, name, way):
-    """Return what a function answered, in a process that it cannot leave."""
+    """Return what a function answered."""
+    return read_answer(*ask_child(job, partial(answer, job, name, way)))
+
+
+def look(job):
+    """Return {name: [state, tree]} of functions, {} if none can be told."""
+    text, _ = ask_child(job, partial(tell_looks, job))
+    try:
+        return json.loads(text)
+    except ValueError:  # it had too much to read
+        return {}
+
+
+def ask_child(job, task):
+    """Return what a task writes, and whether it took too long.
+
+    task(folder, writes): runs in a process that it cannot leave.
+    """
     folder = os.path.realpath(tempfile.mkdtemp(prefix="submission-"))
     fence.give_away(folder)
     try:
@@ -105,14 +129,14 @@ def run_fenced(job, name, way):
         if child == 0:
             os.close(reads)
             try:
-                answer(job, name, way, folder, writes)
+                fence.system_fences(folder, job["seconds"])
+                task(folder, writes)
             finally:
                 os._exit(1)
         os.close(writes)
-        text, late = collect(reads, child, job["seconds"])
+        return collect(reads, child, job["seconds"])
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    return read_answer(text, late)
 
 
 def collect(reads, child, seconds):
@@ -162,21 +186,39 @@ def read_answer(text, late):
 # inside
 
 
+def tell_looks(job, folder, writes):
+    """Write the state of each function, None if it can be tried, its tree."""
+    states, looks = read_states(job["cells"]), {}
+    for name in job["names"]:
+        state = look_up(states, name)
+        if not state:
+            looks[name] = ["missing", ""], None
+        elif state.word in ("blank", "wrong"):
+            looks[name] = [state.word, state.sentence], None
+        else:
+            looks[name] = None, tree_of(job["cells"], name)
+    write_all(writes, looks)
+
+
+def write_all(writes, said):
+    """Write a line of JSON."""
+    line = json.dumps(said).encode() + b"\n"
+    while line:
+        line = line[os.write(writes, line) :]
+
+
 def answer(job, name, way, folder, writes):
     """Try one function in all its cases; write a line for each."""
     lesson, seen = job["lesson"], []
-    fence.system_fences(folder, job["seconds"])
 
     def tell(**said):
-        line = json.dumps(said).encode() + b"\n"
-        while line:
-            line = line[os.write(writes, line) :]
+        write_all(writes, said)
 
-    state = look_up(read_states(job["cells"]), name)
-    if not state or state.word in ("blank", "wrong"):
-        tell(state=[state.word, state.sentence] if state else ["missing", ""])
+    state, tree = job["looks"][name]
+    if state:
+        tell(state=state)
         return
-    tell(tree=tree_of(job["cells"], name))
+    tell(tree=tree)
     room = job["room"]
     theirs = lessons.shelf(lesson)
     runs = list(draw_cases(lesson, name, job["seed"]))
@@ -184,7 +226,7 @@ def answer(job, name, way, folder, writes):
         theirs |= solve(lesson, without=[name])
     empty_shelf(lesson, name, theirs, way)
     forget_cases(lesson, runs)
-    forget_sources()
+    published.cache_clear()
     fence.python_fences(folder, room.stubs, room.packages, seen)
     random.seed(0)
     np.random.seed(0)
@@ -350,12 +392,6 @@ def names_read(thing):
         return set()
     inner = filter(inspect.iscode, code.co_consts)
     return set(code.co_names).union(*map(names_read, inner))
-
-
-def forget_sources():
-    """Take away the texts and trees in which solutions stand."""
-    cells_of.cache_clear()
-    lessons.tree_of.cache_clear()
 
 
 # the learner's

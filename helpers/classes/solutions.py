@@ -40,6 +40,7 @@ def code_of(lesson):
     return [text for kind, text in cells_of(lesson) if kind == "code"]
 
 
+@cache
 def published(lesson):
     """Return the sources of the solutions of a lesson's exercises."""
     texts = [text for kind, text in cells_of(lesson) if kind == "markdown"]

@@ -9,6 +9,7 @@ from helpers.checks.exercises import EXERCISES, find
 from helpers.checks.lift import lift
 from helpers.checks.mine import module_of, world_of
 from helpers.checks.table import find_own, look_up, read_states
+from helpers.checks.verdicts import Mistake
 
 
 def functions():
@@ -36,7 +37,8 @@ def test_function(lesson, name):
     state = look_up(read_states(sources), name)
     if not state or state.word == "blank":
         pytest.skip("blank")
-    assert state.word != "wrong", state.sentence
+    if state.word == "wrong":
+        pytest.fail(f"{name}: {state.sentence}", pytrace=False)
     module = module_of(lesson)
     mine = lift(sources, world_of(module), to_write(lesson))
     function = find_own(name, mine)
@@ -45,3 +47,5 @@ def test_function(lesson, name):
         check_one(function)
     except NotImplementedError as error:
         pytest.skip(f"{error}")
+    except Mistake as mistake:
+        pytest.fail(f"{mistake}", pytrace=False)
