@@ -91,9 +91,10 @@ def versions(lesson, name):
     )
     if not right:
         corpus = mistakes.corpus(lesson)
-        right = [written(lesson, name, r) for r in corpus.RIGHT[name]]
+        right = [written(lesson, name, r) for r in corpus.RIGHT[name][:2]]
         rows = [r for r in corpus.WRONG[name] if r[0] not in UNSEEN]
-        wrong = [written(lesson, name, r[:-1]) for r in rows]
+        some = rows[:: len(rows) // 3]  # test_mistakes.py has them all
+        wrong = [written(lesson, name, r[:-1]) for r in some]
     return [published(lesson, name), *right], wrong
 
 
