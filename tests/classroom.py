@@ -19,7 +19,9 @@ import test_mistakes as mistakes
 
 from helpers.checks import exercises
 from helpers.checks.cells import functions, read_lesson
+from helpers.checks.lessons import names_in
 from helpers.checks.shelf import lines_of
+from helpers.classes.solutions import published
 from helpers.classes.submissions import lessons, module_of
 
 STEMS = {path.name[:2]: path for path in exercises.find([])}
@@ -28,9 +30,10 @@ HONEST = tuple(sorted(STEMS))
 
 @cache
 def lesson_cells(number):
-    """Return the sources of the code cells of a lesson."""
+    """Return the sources of a lesson's code cells, its exercises solved."""
     cells = read_lesson(STEMS[number]).cells
-    return [c.source for c in cells if c.cell_type == "code"]
+    code = [c.source for c in cells if c.cell_type == "code"]
+    return code + published(module_of(STEMS[number]))
 
 
 @cache
@@ -90,6 +93,12 @@ def notebook(cells, output=None):
 # honest work
 
 
+def corpus(number, kind):
+    """Return {function: rows} of tests/mistakes for a lesson, {} for A5."""
+    lesson = module_of(STEMS[number])
+    return getattr(mistakes.corpus(lesson), kind) if number != "A5" else {}
+
+
 def version(number, name, row):
     """Return the source of a version from tests/mistakes."""
     lesson = module_of(STEMS[number])
@@ -102,19 +111,23 @@ def version(number, name, row):
 
 def right_student(number, k):
     """Return the cells of a student who writes in another style."""
-    rows = mistakes.corpus(module_of(STEMS[number])).RIGHT
+    rows = corpus(number, "RIGHT")
     versions = {
         name: version(number, name, rows[name][k % len(rows[name])])
         for name in names_of(number)
         if name in rows and "." not in name
     }
-    return write_in(lesson_cells(number), versions), {}
+    cells = lesson_cells(number)
+    for name in versions.keys() - names_in(module_of(STEMS[number])):
+        cells = [*cells, versions.pop(name)]  # an exercise, both its halves
+    return write_in(cells, versions), {}
 
 
 def wrong_student(number, k, some=3):
     """Return the cells of a student with some mistakes."""
-    rows = mistakes.corpus(module_of(STEMS[number])).WRONG
-    names = [n for n in names_of(number) if n in rows and "." not in n]
+    rows, shelf = corpus(number, "WRONG"), names_in(module_of(STEMS[number]))
+    names = [n for n in names_of(number) if n in shelf.intersection(rows)]
+    names = [n for n in names if "." not in n]
     chosen = list(itertools.islice(itertools.cycle(names), k, k + 3 * some, 3))
     versions = {
         name: version(number, name, wrong_row(rows[name], k))
@@ -233,6 +246,89 @@ def odd_students(outside):
             "for _ in range(11): f.f_locals['tell'](cases={})",
             "f.f_locals['tell'](ended=True)", "import os", "os._exit(0)"),
             "not right"),
+        "results": (softmax(
+            "import os",
+            """said = b'{"cases": {}}\\n{"ended": true}\\n'""",
+            "for fd in range(3, 64):",
+            "    for _ in range(30):",
+            "        try: os.write(fd, said)",
+            "        except OSError: pass", "os._exit(0)"), "not right"),
+        "rereads": (softmax(
+            "import sys", "f = sys._getframe()",
+            "while 'code_of' not in f.f_globals: f = f.f_back",
+            "text = [s for s in f.f_globals['code_of']('attention')",
+            "        if 'def softmax' in s][0]",
+            "space = {'np': np}", "exec(text, space)",
+            "return space['softmax'](x)"), "error"),
+        "regrows": (softmax(
+            "import ast, sys", "f = sys._getframe()",
+            "while 'lessons' not in f.f_globals: f = f.f_back",
+            "nodes = f.f_globals['lessons'].tree_of('attention')",
+            "nodes = [n for n in nodes if getattr(n, 'name', 0) == 'softmax']",
+            "space = {'np': np}",
+            "exec(compile(ast.Module(nodes, []), 'x', 'exec'), space)",
+            "return space['softmax'](x)"), "error"),
+        "equals all": (softmax(
+            "class A:",
+            "    shape, ndim, dtype = x.shape, x.ndim, x.dtype",
+            "    def __eq__(s, o): return True",
+            "    def __sub__(s, o): return 0 * x",
+            "    def __array__(s, *a, **k): return x",
+            "    __rsub__ = __sub__", "return A(), x"), "wrong"),
+        "lies": (softmax(
+            "class A(np.ndarray):",
+            "    def __sub__(s, o): return np.zeros(s.shape)",
+            "    __rsub__ = __sub__",
+            "    __array_ufunc__ = lambda s, *a, **k: np.zeros(s.shape)",
+            "    __eq__ = lambda s, o: np.ones(s.shape, bool)",
+            "return x.view(A), x"), "wrong"),
+        "dies late": (softmax(
+            "class A:",
+            "    def __del__(s): raise SystemExit",
+            "class B:",
+            "    def __del__(s): raise KeyboardInterrupt",
+            "B()", "return x, A()"), "wrong"),
+        "at exit": (softmax(
+            "import atexit, os",
+            "atexit.register(os._exit, 0)"), "wrong"),
+        "traces": (softmax(
+            "import sys",
+            "def look(f, e, a): f.f_locals.update(expected=x)",
+            "sys.settrace(look)"), "error"),
+        "collects": (softmax(
+            "import gc",
+            "f = [o for o in gc.get_objects()",
+            "     if getattr(o, '__name__', '') == 'softmax']",
+            "return f[0](x)"), "error"),
+        "late thread": (softmax(
+            "import threading, time",
+            "def late(): time.sleep(1), print('softmax: right')",
+            "threading.Thread(target=late, daemon=True).start()"), "error"),
+        "hides": (softmax(
+            "import sys", "f = sys._getframe()",
+            "while f:",
+            "    if 'seen' in f.f_locals: f.f_locals['seen'].clear()",
+            "    f = f.f_back",
+            f"open({spoilt!r}, 'w')"), "error"),
+        "pipes": (softmax(f"import os; os.mkfifo({spoilt!r})"), "error"),
+        "node": (softmax(f"import os; os.mknod({spoilt!r})"), "error"),
+        "database": (softmax(
+            "import sys; sys.meta_path.clear()",
+            f"import sqlite3; sqlite3.connect({spoilt!r}).execute('x')"),
+            "import"),
+        "interpreter": (softmax(
+            "import _xxsubinterpreters as i",
+            f"to = {spoilt!r}",
+            "i.run_string(i.create(), 'open(%r, 1)' % to)"),
+            "import"),
+        "cases": ({"sinusoidal_positions":
+                   "def sinusoidal_positions(T, C):\n"
+                   "    import sys; f = sys._getframe()\n"
+                   "    while 'cases' not in f.f_globals: f = f.f_back\n"
+                   "    known = f.f_globals['cases'].embeddings\n"
+                   "    return known._table(T, C)"}, "error"),
+        "exercise": ({"window_mask": "def window_mask(T, w):\n"
+                      "    return np.tri(T, dtype=bool)"}, "wrong"),
         "writes": (softmax(f"open({spoilt!r}, 'w').write('x')"), "error"),
         "deletes": (softmax(f"import os; os.remove({canary!r})"), "error"),
         "renames": (softmax(f"import os; os.rename({canary!r}, 'x')"),
@@ -285,7 +381,7 @@ def odd_students(outside):
                      "    return x"}, "error"),
     }  # fmt: skip
     return {
-        title: (versions, {"softmax": verdict})
+        title: (versions, dict.fromkeys(versions, verdict))
         for title, (versions, verdict) in found.items()
     }
 
@@ -351,9 +447,10 @@ def few(odd, files, honest):
 
 
 def odd_student(title, item):
-    """Return an odd student, who has the rest of lesson 01 right."""
+    """Return an odd student, who has the rest of a lesson right."""
     versions, expected = item
-    cells = write_in(lesson_cells("01"), versions)
+    numbers = [n for n in ("01", "02") if versions.keys() <= {*names_of(n)}]
+    cells = write_in(lesson_cells(numbers[0]), versions)
     output = "softmax: right in 6 cases\n" * (title == "prints")
     return title, (notebook(cells, output).encode(), expected)
 

@@ -55,7 +55,11 @@ SOLUTION = re.compile(
     r"<details><summary>(?:Solution|The bug|Answer)</summary>.*?</details>\s*",
     re.DOTALL,
 )
+LINES = re.compile(r"\| In \[gpt\.py\][^\n]*\n")
 PAGE = re.compile(r"\[([^\]]*)\]\((?:\.\./notebooks/)?gpt\.py[^)]*\)")
+TOOLS = re.compile(  # sections on how our own code is tested
+    r"\n\[tool\.(?:pytest|ruff)[^\n]*\]\n.*?(?=\n\[|\Z)", re.DOTALL
+)
 SWITCH = re.compile(
     r"# Without its # the next line takes (.*)\n# (use_my_functions)"
 )
@@ -107,7 +111,8 @@ def without_solutions(lesson):
     solutions = solutions_of(notebook)
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
-            text = PAGE.sub(r"\1", SOLUTION.sub("", cell.source))
+            text = LINES.sub("", SOLUTION.sub("", cell.source))
+            text = PAGE.sub(r"\1", text)
             cell.source = text.strip() or "(The answer comes in class.)"
             continue
         if cell.cell_type == "code":
@@ -189,11 +194,9 @@ def write_numbers(to, term):
 
 
 def write_project(to):
-    """Take the packages that a class does not get out of the project."""
+    """Take out of the project what a class does not get, or have installed."""
     path = to / "pyproject.toml"
-    lines = [
-        line
-        for line in read_text(path).splitlines(keepends=True)
-        if '"helpers.classes' not in line
-    ]
-    write_whole(path, "".join(lines))
+    text = TOOLS.sub("", read_text(path))
+    lines = text.splitlines(keepends=True)
+    kept = [line for line in lines if '"helpers.classes' not in line]
+    write_whole(path, "".join(kept))

@@ -2,9 +2,9 @@
 
 Support code, for sandbox.py. The system's own fences come first: limits of
 time, memory, files and processes, a user without rights where we are root,
-no network where the system lets us leave it. Inside, Python itself refuses
-(PEP 578) files outside the private folder, sockets, processes and foreign
-code, and imports find only what the lesson may import.
+no network and no other files where the system lets us leave them. Inside,
+Python itself refuses (PEP 578) files outside the private folder, sockets,
+processes and foreign code, and imports find only what the lesson may import.
 """
 
 import contextlib
@@ -12,6 +12,7 @@ import ctypes
 import linecache
 import os
 import resource
+import struct
 import sys
 import sysconfig
 import tempfile
@@ -20,6 +21,9 @@ from types import ModuleType
 
 NEW_NET, NEW_USER = 0x40000000, 0x10000000  # of Linux's unshare
 NOBODY = 65534
+LANDLOCK = 444, 445, 446  # its system calls, the same on every Linux
+NO_NEW_PRIVILEGES = 38  # of prctl
+WRITE, READ, LIST = 2, 4, 8  # of Landlock's rights
 MEMORY, FILE_SIZE, FILES = 2**30, 2**20, 100  # bytes, bytes, files opened
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 LIBRARY = tuple(
@@ -28,6 +32,23 @@ LIBRARY = tuple(
 )
 SYSTEM = ("/proc/meminfo", "/proc/self/cgroup", "/sys/fs/cgroup/")
 NULL = (os.devnull, "/dev/urandom")
+USED = ("/usr", "/lib", "/lib64", "/etc/ld.so.cache", sys.base_prefix)
+# What opens files, starts interpreters or keeps notes, and asks no hook.
+CLOSED = {
+    "_dbm",
+    "_gdbm",
+    "_interpreters",
+    "_posixshmem",
+    "_sqlite3",
+    "_testcapi",
+    "_testinternalcapi",
+    "_xxsubinterpreters",
+    "dbm",
+    "posix",
+    "readline",
+    "sqlite3",
+    "syslog",
+}
 DENIED = (
     "socket.",
     "subprocess.",
@@ -80,6 +101,7 @@ def system_fences(folder, seconds):
     ):
         with contextlib.suppress(ValueError, OSError):  # macOS has no AS
             resource.setrlimit(name, (limit, limit))
+    leave_files(folder)
     if os.geteuid() == 0:  # limits of processes do not bind root
         os.setgroups([])
         os.setgid(NOBODY)
@@ -97,6 +119,48 @@ def leave_network():
     with contextlib.suppress(OSError, AttributeError):
         unshare = ctypes.CDLL(None, use_errno=True).unshare
         unshare(NEW_NET) == 0 or unshare(NEW_USER | NEW_NET)
+
+
+def leave_files(folder):
+    """Let the kernel refuse all files but some, if it has Landlock.
+
+    A private folder can be written; the system's own and Python's be read.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        libc = ctypes.CDLL(None, use_errno=True)
+        create, add, restrict = LANDLOCK
+        version = libc.syscall(create, None, 0, 1)
+        if version < 1:
+            return
+        every = (1 << min(12 + version, 15)) - 1
+        asked = struct.pack("=Q", every)
+        rules = libc.syscall(create, asked, len(asked), 0)
+        for path, rights in rights_of(folder, every):
+            with contextlib.suppress(OSError), named(path) as number:
+                rule = struct.pack("=Qi", rights, number)
+                libc.syscall(add, rules, 1, rule, 0)
+        libc.prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0)
+        libc.syscall(restrict, rules, 0)
+        os.close(rules)
+
+
+def rights_of(folder, every):
+    """Yield (path, what may be done beneath it)."""
+    yield folder, every
+    for path in (*LIBRARY, *USED, *SYSTEM):
+        yield path, READ | LIST if os.path.isdir(path) else READ
+    for path in NULL:
+        yield path, READ | WRITE
+
+
+@contextlib.contextmanager
+def named(path):
+    """Yield the number of a file or folder that is not read."""
+    number = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        yield number
+    finally:
+        os.close(number)
 
 
 def address_space():
@@ -122,12 +186,19 @@ def python_fences(folder, stubs, packages, seen):
         foreign = name.partition(".")[0] not in allowed | {"__main__"}
         if foreign or name in ("ctypes", "_ctypes"):
             del sys.modules[name]
+    for module in (os, sys.modules.get("posix", os)):
+        module.mkfifo = module.mknod = not_here  # they ask no hook
     sys.modules.update(stubs)
-    sys.meta_path.insert(0, Finder(allowed, seen))
+    sys.meta_path.insert(0, Finder(allowed - CLOSED, seen))
     sys.path[:] = [
         path for path in sys.path if (path + "/").startswith(LIBRARY)
     ]
     sys.addaudithook(make_hook(folder, seen))
+
+
+def not_here(*arguments, **settings):
+    """Stand for what makes a file."""
+    raise PermissionError("this is not allowed here")
 
 
 class Finder:
@@ -151,7 +222,7 @@ def make_hook(folder, seen):
     inside, kind, refusal = folder + "/", type, PermissionError
     texts, raws, ways, numbers = str, bytes, PosixPath, (int, type(None))
     library, system, null = LIBRARY, SYSTEM, NULL
-    denied, paths, writes = DENIED, PATHS, WRITES
+    denied, paths, writes, closed = DENIED, PATHS, WRITES, CLOSED
     left = [FILES]
 
     def refuse(event, what):
@@ -192,9 +263,10 @@ def make_hook(folder, seen):
                     if not private(path):
                         refuse(event, path)
         elif event == "import":
-            path = args[1]
-            if kind(path) is texts and not readable(path):
-                refuse("import", args[0])
+            name, path = args[:2]
+            foreign = kind(path) is texts and not readable(path)
+            if foreign or (kind(name) is texts and name in closed):
+                refuse("import", name)
         elif event.startswith(denied):
             refuse(event, "")
 

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from helpers.classes import pages
 from helpers.classes.judge import Row, judge, judge_way, seed_of
-from helpers.classes.sandbox import NO_ANSWER, ways_of
+from helpers.classes.sandbox import NO_ANSWER, kinds_of, ways_of
 from helpers.classes.submissions import (
     find_submissions,
     lesson_of,
@@ -63,10 +63,11 @@ def grade(folder, to, term="", workers=2, seconds=SECONDS):
     found = find_submissions(folder)
     to = Path(to)
     (to / KEPT).mkdir(parents=True, exist_ok=True)
+    seed = seed_of(term, "grade")
     lessons()  # before the threads ask for it
 
     def one(submission):
-        return grade_one(submission, to / KEPT, seed_of(term), seconds)
+        return grade_one(submission, to / KEPT, seed, seconds)
 
     with ThreadPoolExecutor(workers) as pool:
         try:
@@ -135,14 +136,16 @@ def run(lesson, names, sources, seed, seconds):
         "seed": seed,
         "seconds": seconds,
     }
-    rows, trees = [], {}
+    rows, trees, late = [], {}, set()
     with sandbox(job) as ask:
         for name in names:
-            found, answer = [], NO_ANSWER
+            found = []
             for way in ways_of(lesson, name):
-                if way == "together" and answer["late"]:
+                _, forward = kinds_of(lesson, name)
+                if name in late or (way != "beside" and forward in late):
                     continue  # nor would it come to an end there
                 answer = ask(name, way)
+                late |= {name} if answer["late"] else set()
                 trees[name] = f"{answer['tree']}"
                 found.append(judge_way(lesson, name, answer, seed))
                 if answer["state"] or found[-1].verdict == "right":

@@ -14,7 +14,7 @@ import numpy as np
 
 from helpers.checks import record
 from helpers.checks.blanks import RecordedAnswer, judge_value, located
-from helpers.checks.cases import RECORDED, cast, find_cases, has_floats
+from helpers.checks.cases import RECORDED, cast, has_floats
 from helpers.checks.cells import one_line
 from helpers.checks.inspection import (
     changed_in_place,
@@ -23,7 +23,9 @@ from helpers.checks.inspection import (
     name_of,
 )
 from helpers.checks.verdicts import TOLERANCE, Mistake
+from helpers.classes.drawn import find_cases
 from helpers.classes.sandbox import kinds_of, make_trial
+from helpers.classes.solutions import find
 from helpers.classes.wire import unpack
 
 TOLERANCES = {np.float64: 1e-9, np.float32: 1e-4}  # numbers are fresh
@@ -47,12 +49,14 @@ class Row(NamedTuple):
     sentence: str = ""
 
 
-def seed_of(term):
+def seed_of(term, use="checks"):
     """Return the seed of a term's numbers; one year's answers help no other.
 
-    0, whose answers are recorded, is the seed of no term.
+    use: those of a "grade" are none that the checks of a course show. 0,
+    whose answers are recorded, is the seed of no term.
     """
-    return int(hashlib.sha256(term.encode()).hexdigest()[:8], 16) + 1
+    text = f"{use} {term}".encode()
+    return int(hashlib.sha256(text).hexdigest()[:8], 16) + 1
 
 
 def graded(lesson, names):
@@ -147,16 +151,14 @@ def wanted(lesson, forward, seed, i):
     """Return what has to come out of a case, in float64."""
     case = find_cases(lesson, forward, seed)[i]
     if record.is_recorded(case):
-        return record.compute(lesson, forward, case)
+        return record.compute(lesson, forward, case, find)
     return None if case.expected is RECORDED else case.expected
 
 
 def judge_case(lesson, name, said, case, dtype, expected):
     """Raise Mistake if what came out of a case is wrong."""
     _, forward = kinds_of(lesson, name)
-    functions = [
-        record.find(lesson, each) for each in dict.fromkeys([forward, name])
-    ]
+    functions = [find(lesson, each) for each in dict.fromkeys([forward, name])]
     with located(forward, case, len(functions) > 1):
         if case.kind == "pair":
             judge_pair(functions, said, case, dtype, expected)

@@ -23,9 +23,8 @@ import signal
 import sys
 import tempfile
 import time
-from functools import cache
+from functools import partial
 from importlib import import_module
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -38,8 +37,9 @@ from helpers.checks.lift import lift
 from helpers.checks.shelf import statements
 from helpers.checks.table import find_own, look_up, read_states
 from helpers.checks.verdicts import TOLERANCE, Mistake, to_mistake
-from helpers.classes import fence
+from helpers.classes import drawn, fence
 from helpers.classes.similar import tree_of
+from helpers.classes.solutions import cells_of, code_of, published, solve
 from helpers.classes.wire import pack
 from helpers.runs.speed import one_blas_thread
 
@@ -64,8 +64,9 @@ def main():
     """Read a job; then answer each line that asks for [name, way]."""
     job = json.loads(sys.stdin.readline())
     job["room"] = prepare(job["lesson"])
-    print("ready", flush=True)
     gc.freeze()  # so that a child does not copy what it only looks at
+    job["looks"] = look(job)
+    print("ready", flush=True)
     for line in sys.stdin:
         name, way = json.loads(line)
         print(json.dumps(run_fenced(job, name, way)), flush=True)
@@ -87,16 +88,39 @@ def prepare(lesson):
     for name in COMMON.split():
         import_module(name)
     import_module(f"helpers.checks.cases.{lesson}")
+    drawn.practised(lesson)
     with one_blas_thread():  # looks up functions of the library once
         pass
-    return furnish(lesson)
+    room = furnish(lesson)
+    lessons.shelf(lesson)  # for children, which find no file
+    published(lesson)
+    cells_of.cache_clear()
+    lessons.tree_of.cache_clear()
+    return room
 
 
 # around the fences
 
 
 def run_fenced(job, name, way):
-    """Return what a function answered, in a process that it cannot leave."""
+    """Return what a function answered."""
+    return read_answer(*ask_child(job, partial(answer, job, name, way)))
+
+
+def look(job):
+    """Return {name: [state, tree]} of functions, {} if none can be told."""
+    text, _ = ask_child(job, partial(tell_looks, job))
+    try:
+        return json.loads(text)
+    except ValueError:  # it had too much to read
+        return {}
+
+
+def ask_child(job, task):
+    """Return what a task writes, and whether it took too long.
+
+    task(folder, writes): runs in a process that it cannot leave.
+    """
     folder = os.path.realpath(tempfile.mkdtemp(prefix="submission-"))
     fence.give_away(folder)
     try:
@@ -105,14 +129,14 @@ def run_fenced(job, name, way):
         if child == 0:
             os.close(reads)
             try:
-                answer(job, name, way, folder, writes)
+                fence.system_fences(folder, job["seconds"])
+                task(folder, writes)
             finally:
                 os._exit(1)
         os.close(writes)
-        text, late = collect(reads, child, job["seconds"])
+        return collect(reads, child, job["seconds"])
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    return read_answer(text, late)
 
 
 def collect(reads, child, seconds):
@@ -162,26 +186,47 @@ def read_answer(text, late):
 # inside
 
 
+def tell_looks(job, folder, writes):
+    """Write the state of each function, None if it can be tried, its tree."""
+    states, looks = read_states(job["cells"]), {}
+    for name in job["names"]:
+        state = look_up(states, name)
+        if not state:
+            looks[name] = ["missing", ""], None
+        elif state.word in ("blank", "wrong"):
+            looks[name] = [state.word, state.sentence], None
+        else:
+            looks[name] = None, tree_of(job["cells"], name)
+    write_all(writes, looks)
+
+
+def write_all(writes, said):
+    """Write a line of JSON."""
+    line = json.dumps(said).encode() + b"\n"
+    while line:
+        line = line[os.write(writes, line) :]
+
+
 def answer(job, name, way, folder, writes):
     """Try one function in all its cases; write a line for each."""
     lesson, seen = job["lesson"], []
-    fence.system_fences(folder, job["seconds"])
 
     def tell(**said):
-        line = json.dumps(said).encode() + b"\n"
-        while line:
-            line = line[os.write(writes, line) :]
+        write_all(writes, said)
 
-    state = look_up(read_states(job["cells"]), name)
-    if not state or state.word in ("blank", "wrong"):
-        tell(state=[state.word, state.sentence] if state else ["missing", ""])
+    state, tree = job["looks"][name]
+    if state:
+        tell(state=state)
         return
-    tell(tree=tree_of(job["cells"], name))
+    tell(tree=tree)
     room = job["room"]
     theirs = lessons.shelf(lesson)
     runs = list(draw_cases(lesson, name, job["seed"]))
+    if way == "beside":
+        theirs |= solve(lesson, without=[name])
     empty_shelf(lesson, name, theirs, way)
-    forget_cases(lesson)
+    forget_cases(lesson, runs)
+    published.cache_clear()
     fence.python_fences(folder, room.stubs, room.packages, seen)
     random.seed(0)
     np.random.seed(0)
@@ -203,7 +248,7 @@ def draw_cases(lesson, name, seed):
     """
     kinds, forward = kinds_of(lesson, name)
     for dtype in TOLERANCE:
-        for case in cases.find_cases(lesson, forward, seed):
+        for case in drawn.find_cases(lesson, forward, seed):
             if case.kind in kinds and (
                 dtype is np.float64 or cases.has_floats(case)
             ):
@@ -216,23 +261,10 @@ def draw_cases(lesson, name, seed):
 def kinds_of(lesson, name):
     """Return which kinds of cases a function has, and the forward of it."""
     forward = name.removesuffix("_backward")
-    if forward != name and forward in lessons.names_in(lesson):
+    known = lessons.names_in(lesson) | drawn.practised(lesson)
+    if forward != name and forward in known:
         return ("pair",), forward
     return ("pair", "value", "refusal"), name
-
-
-@cache
-def notebook_of(lesson):
-    """Return the sources of the lesson that builds a module."""
-    said = f'compare_with_shelf("{lesson}")'
-    folder = Path(__file__).resolve().parents[2] / "notebooks"
-    for path in sorted(folder.glob("[0A]*.ipynb")):
-        cells = json.loads(path.read_text("utf-8"))["cells"]
-        code = [c for c in cells if c["cell_type"] == "code"]
-        sources = ["".join(cell["source"]) for cell in code]
-        if any(said in source for source in sources):
-            return sources
-    raise ValueError(f"no notebook builds helpers/{lesson}.py")
 
 
 class Room(NamedTuple):
@@ -260,7 +292,7 @@ def furnish(lesson):
         stubs[module.__name__] = {
             name: getattr(module, name) for name in names
         }
-    for source in notebook_of(lesson):
+    for source in code_of(lesson):
         for node in statements(source):
             if isinstance(node, ast.Import):
                 roots = [a.name.partition(".")[0] for a in node.names]
@@ -319,13 +351,47 @@ def refuse(*arguments, **settings):
     raise ImportError("the shelf has no such function here")
 
 
-def forget_cases(lesson):
-    """Take away what makes the cases, for some say what has to come."""
-    made = vars(import_module(f"helpers.checks.cases.{lesson}"))
-    for key, thing in list(made.items()):
-        here = getattr(thing, "__module__", None) == made["__name__"]
-        if here and key[0] != "_":
-            del made[key]
+def forget_cases(lesson, runs):
+    """Take away what makes the cases, for some say what has to come.
+
+    What looks at a function in one of runs stays, with all that it calls.
+    """
+    modules = []
+    for package in (cases, drawn):
+        modules.append(sys.modules.pop(f"{package.__name__}.{lesson}"))
+        delattr(package, lesson)
+    needed = names_below([case.use for case, _ in runs], modules)
+    for module in modules:
+        for name in set(vars(module)) - needed - {"__builtins__"}:
+            delattr(module, name)
+
+
+def names_below(things, modules):
+    """Return the names that functions read, and those of what they call.
+
+    The classes of modules are among them.
+    """
+    found, waiting = set(), list(things)
+    for module in modules:
+        waiting += filter(inspect.isclass, vars(module).values())
+    while waiting:
+        names = names_read(waiting.pop()) - found
+        found |= names
+        for module in modules:
+            waiting += [vars(module)[n] for n in names & set(vars(module))]
+    return found
+
+
+def names_read(thing):
+    """Return the names that the code of a function or class reads."""
+    if inspect.isclass(thing):
+        parts = filter(inspect.isfunction, vars(thing).values())
+        return {thing.__name__}.union(*map(names_read, parts))
+    code = thing if inspect.iscode(thing) else getattr(thing, "__code__", None)
+    if code is None:
+        return set()
+    inner = filter(inspect.iscode, code.co_consts)
+    return set(code.co_names).union(*map(names_read, inner))
 
 
 # the learner's

@@ -17,13 +17,14 @@ from helpers.lab.copies import COPIES, LESSONS
 from helpers.runs.files import write_whole
 
 START = "START.md"  # in COPIES
+NOT_HANDED_OUT = ("panel.ipynb", "gpt.py")  # to a class
 
 PAGE = """\
 # Build a language model in NumPy
 
 Ten notebooks, in which a Transformer grows from one softmax to a model that
-tells stories, every gradient by hand. There are three ways in; change from one
-to another whenever you like.
+tells stories, every gradient by hand. There are {ways} ways in; change from
+one to another whenever you like.
 
 | | | |
 |---|---|---|
@@ -32,9 +33,7 @@ lessons as they are. Run a cell with Shift+Enter, change it, run it again. |
 | **Write it yourself** | [exercise 01](../exercises/01_causal_mask.ipynb) \
 | The same lessons with the functions left out. A check below each says what \
 is right, what is wrong, and usually why. |
-| **Play** | [the panel](panel.ipynb) | A trained model tells stories. Choose \
-*Run ▸ Run All Cells*, then press *Generate*. |
-{go_on}
+{play}{go_on}
 ## The path
 
 | | lesson | minutes | read | write | right so far |
@@ -42,7 +41,7 @@ is right, what is wrong, and usually why. |
 {rows}
 
 Read A1 to A3 in any order after 07. Letters and words are in
-[NOTATION](NOTATION.md), the whole of GPT-2 on one page in [gpt.py](gpt.py).
+[NOTATION](NOTATION.md){gpt}.
 
 ## Good to know
 
@@ -55,6 +54,11 @@ FRESH=03` writes new blanks beside yours, and what you wrote stays.
 Without `make` it is `python -m helpers progress`; `python -m helpers` lists \
 the rest.
 """
+PLAY = """\
+| **Play** | [the panel](panel.ipynb) | A trained model tells stories. Choose \
+*Run ▸ Run All Cells*, then press *Generate*. |
+"""
+ONE_PAGE = ", the whole of GPT-2 on one page in [gpt.py](gpt.py)"
 LIVE = (
     "PyTorch, which is installed** and answers whatever you ask it. A verdict "
     "says *matches torch*."
@@ -76,7 +80,11 @@ def write_start(lessons=LESSONS, copies=COPIES, exercises=EXERCISES):
     reference = LIVE
     if not is_installed():
         reference = ON_FILE.format(version=", ".join(filed_versions()))
+    here = {name: (lessons / name).exists() for name in NOT_HANDED_OUT}
     page = PAGE.format(
+        ways="three" if here["panel.ipynb"] else "two",
+        play=PLAY if here["panel.ipynb"] else "",
+        gpt=ONE_PAGE if here["gpt.py"] else "",
         go_on=say_latest(lessons, copies, exercises),
         rows="\n".join(rows),
         reference=reference,

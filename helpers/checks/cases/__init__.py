@@ -86,12 +86,13 @@ def refusal(title, *arguments, use=None, **settings):
     return Case("refusal", title, arguments, settings, use=use)
 
 
-def find_cases(lesson, function, seed=None):
+def find_cases(lesson, function, seed=None, package=__name__):
     """Return the cases of a function, made anew; [] if it has none.
 
     seed: of their numbers, None = SEED, of which it is recorded what comes.
+    package: of the modules that make them.
     """
-    name = f"helpers.checks.cases.{lesson}"
+    name = f"{package}.{lesson}"
     if not lesson or not importlib.util.find_spec(name):
         return []
     module = importlib.import_module(name)

@@ -9,6 +9,7 @@ from helpers.checks.exercises import EXERCISES, find
 from helpers.checks.lift import lift
 from helpers.checks.mine import module_of, world_of
 from helpers.checks.table import find_own, look_up, read_states
+from helpers.checks.verdicts import Mistake
 
 
 def functions():
@@ -36,12 +37,23 @@ def test_function(lesson, name):
     state = look_up(read_states(sources), name)
     if not state or state.word == "blank":
         pytest.skip("blank")
-    assert state.word != "wrong", state.sentence
+    if state.word == "wrong":
+        pytest.fail(f"{name}: {state.sentence}", pytrace=False)
     module = module_of(lesson)
     mine = lift(sources, world_of(module), to_write(lesson))
     function = find_own(name, mine)
     assert function, "no cell defines it"
+    said = verdict(function)
+    if said:
+        pytest.fail(said, pytrace=False)
+
+
+def verdict(function):
+    """Return what is wrong with a function, "" if nothing is."""
     try:
         check_one(function)
     except NotImplementedError as error:
         pytest.skip(f"{error}")
+    except Mistake as mistake:
+        return f"{mistake}"
+    return ""
