@@ -45,22 +45,26 @@ def asks(cell):
 LIVE_ONLY = {"A5_assistant"}
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        path
-        for path in PATHS.values()
-        if path.stem not in LIVE_ONLY
-        and any(map(asks, code_cells(nbformat.read(path, 4))))
-    ],
-    ids=lambda path: path.stem,
-)
-@pytest.mark.slow
-def test_on_file_is_what_torch_answers(path):
+ASKED = [
+    path
+    for path in PATHS.values()
+    if path.stem not in LIVE_ONLY
+    and any(map(asks, code_cells(nbformat.read(path, 4))))
+]
+
+
+@pytest.fixture(scope="module")
+def answered():
+    """Return what torch answers to all lessons, asked in one kernel."""
     pytest.importorskip("torch")
-    compare(
-        "answer", ask_torch(path), answers.load(f"torch_{path.stem}"), 1e-12
-    )
+    return ask_torch(ASKED)
+
+
+@pytest.mark.parametrize("path", ASKED, ids=lambda path: path.stem)
+@pytest.mark.slow
+def test_on_file_is_what_torch_answers(path, answered):
+    filed = answers.load(f"torch_{path.stem}")
+    compare("answer", answered[path], filed, 1e-12)
 
 
 @pytest.mark.parametrize("name", FILED)
