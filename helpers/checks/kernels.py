@@ -58,7 +58,7 @@ class Step(NamedTuple):
     quiet: an error in it is not where the copy stops.
     """
 
-    number: int
+    number: int | str
     source: str
     id: str | None = None
     quiet: bool = False
