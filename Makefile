@@ -18,7 +18,7 @@ torch_cpu := https://download.pytorch.org/whl/cpu
 
 .DEFAULT_GOAL := help
 .PHONY: help setup lab panel lessons exercises progress torch course grade \
-    data gpt2 llama train grammar report run test check fuzz classroom \
+    data gpt2 llama train grammar report run test check long fuzz classroom \
     environments bench experiments lint format lite book testsite clean
 
 help:  ## say this
@@ -142,6 +142,9 @@ format: $(test_set)  ## let ruff mend the style
 
 experiments: $(lab_set)  ## make what the tables of the appendices lack
 	@$(venv) -m helpers experiments
+
+long: $(test_set)  ## run what takes minutes a test and is not in `test`
+	@$(venv) -m pytest -m long --durations=5 tests
 
 fuzz: $(test_set)  ## send odd input to every border, for long (FUZZ=100000)
 	@FUZZ=$(FUZZ) $(venv) -m pytest --durations=5 -n 2 --dist load \

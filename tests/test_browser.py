@@ -71,6 +71,8 @@ panel.temperature.value, panel.length.value = 0.777, 200
 panel.temperature.observe(changes.append, "value")
 """
 QUICK_AGAIN = "writer.next_token = quick_token; print(changes)"
+BUSY = """import pathlib, time
+while not pathlib.Path({end!r}).exists(): time.sleep(0.1)"""
 
 # How many times lighter or darker is the text than what lies behind it?
 CONTRAST = """panel => {
@@ -371,7 +373,7 @@ def test_stop_within_a_second(panel):
         return (seen[-1][0] - pressed) / 1000
 
     panel.box.evaluate(RECORD)
-    assert min(seconds() for _ in range(3)) < 1
+    assert any(seconds() < 1 for _ in range(8))  # others may be busy
 
 
 def test_keyboard_alone(panel):
@@ -548,13 +550,14 @@ def test_a_reader_of_the_screen_hears_the_end_alone(panel):
 
 
 @pytest.mark.slow
-def test_a_press_while_a_cell_runs_is_answered(page, panel):
-    cell = page.locator(".jp-CodeCell").last
-    cell.locator(".cm-content").fill("import time; time.sleep(8); print(8)")
+def test_a_press_while_a_cell_runs_is_answered(page, panel, tmp_path):
+    cell, end = page.locator(".jp-CodeCell").last, tmp_path / "end"
+    cell.locator(".cm-content").fill(BUSY.format(end=str(end)))
     page.keyboard.press("Control+Enter")
     expect(cell.locator(".jp-InputPrompt")).to_have_text("[*]:")
     panel.press("Generate")
-    shows(panel.status, re.compile("waiting: Python is|tokens? so far"))
+    shows(panel.status, "waiting: Python is")
+    end.touch()
     panel.ended()
     assert len(panel.text()) > len("Once upon a time")
 

@@ -2,8 +2,8 @@
 
 In a repository made of these files: `python -m helpers lab`, Chromium, and
 git, which has to find nothing changed. Without Chromium or git the tests are
-skipped. `pytest -m long tests/test_checkout.py` reads all lessons but 01 and
-02, which are always read.
+skipped. `pytest -m long tests/test_checkout.py` reads all lessons but 02,
+which is always read.
 """
 
 import contextlib
@@ -36,7 +36,7 @@ from helpers.checks.exercises import find
 
 browser = test_browser.browser  # a fixture
 ROOT = Path(__file__).resolve().parent.parent
-READ_HERE = ["01", "02"]  # in the default run
+READ_HERE = ["02"]  # in the default run
 LONGEST = 900  # seconds a lesson may run where others work too
 BUSY = """() => [...document.querySelectorAll(".jp-InputPrompt")]
   .some(prompt => prompt.textContent.includes("*"))"""
@@ -86,19 +86,21 @@ def lab(checkout, tmp_path_factory):
 
 @pytest.fixture
 def page(lab, browser):
-    """Open what `make lab` opens."""
+    """Return a page that can visit a path and what follows its ? there."""
     address, token = lab
+
+    def visit(path):
+        page.goto(f"{address}/{path}token={token}")
+
     with browser.new_page(viewport=WINDOW) as page:
         page.set_default_timeout(1000 * PATIENCE)
-        page.goto(f"{address}/?token={token}")
-        page.wait_for_selector(".jp-RenderedMarkdown h1")
-        page.address = address
+        page.visit = visit
         yield page
 
 
 def read(page, path):
     """Open a notebook in place of the others, run all, save it, close it."""
-    page.goto(f"{page.address}/lab/tree/{path}?reset")
+    page.visit(f"lab/tree/{path}?reset&")
     page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
     menu(page, "Run", "Run All Cells")
     page.wait_for_function(BUSY)
@@ -117,6 +119,7 @@ def saved(path, before):
 
 
 def test_it_opens_at_a_rendered_page(page):
+    page.visit("?")
     expect(page.locator(".jp-RenderedMarkdown h1")).to_have_text(
         re.compile("Build a language model in NumPy")
     )
@@ -170,7 +173,7 @@ def test_an_original_is_not_written(page, checkout):
 
 @pytest.mark.slow
 def test_pictures_are_dark_in_a_dark_theme(page):
-    page.goto(f"{page.address}/lab/tree/lessons/02_embeddings.ipynb?reset")
+    page.visit("lab/tree/lessons/02_embeddings.ipynb?reset&")
     picture = page.locator(".jp-RenderedImage img").first
     picture.wait_for()
     for theme, said in (("Dark", "invert"), ("Light", "none")):

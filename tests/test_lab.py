@@ -238,6 +238,7 @@ def test_every_target_of_make_is_a_job():
         "classroom",
         "environments",
         "grammar",
+        "long",
         "lite",
         "book",
         "testsite",
@@ -263,7 +264,7 @@ def test_help_lists_the_jobs(capsys):
             [
                 "-m ruff check",
                 "-m ruff format --check",
-                "-m pytest --durations=5 -n 2 -x",
+                f"-m pytest --durations=5 -n {jobs.WORKERS} -x",
             ],
         ),
         (

@@ -13,6 +13,7 @@ import nbformat
 import numpy as np
 import pytest
 from nbclient import NotebookClient
+from nbformat.v4 import new_code_cell, new_notebook
 
 from helpers import attention, training
 from helpers.checks import (
@@ -41,47 +42,68 @@ def asks(cell):
     return re.search(ASKING, cell.source)
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        path
-        for path in PATHS.values()
-        if any(map(asks, code_cells(nbformat.read(path, 4))))
-    ],
-    ids=lambda path: path.stem,
-)
-@pytest.mark.slow
-def test_on_file_is_what_torch_answers(path):
+ASKED = [
+    path
+    for path in PATHS.values()
+    if any(map(asks, code_cells(nbformat.read(path, 4))))
+]
+
+
+@pytest.fixture(scope="module")
+def answered():
+    """Return what torch answers to all lessons, asked in one kernel."""
     pytest.importorskip("torch")
-    compare(
-        "answer", ask_torch(path), answers.load(f"torch_{path.stem}"), 1e-12
-    )
+    return ask_torch(ASKED)
+
+
+@pytest.mark.parametrize("path", ASKED, ids=lambda path: path.stem)
+@pytest.mark.slow
+def test_on_file_is_what_torch_answers(path, answered):
+    filed = answers.load(f"torch_{path.stem}")
+    compare("answer", answered[path], filed, 1e-12)
+
+
+@pytest.fixture(scope="module")
+def without_torch():
+    """Return {id_of(...): cell} of lessons on file, run in one kernel."""
+    cells = []
+    for name in FILED:
+        path = PATHS[name.removeprefix("torch_")]
+        cells += [new_code_cell("%reset -f"), *cells_for_verdicts(path)]
+    places = HERE / "without_torch", os.environ.get("PYTHONPATH", "")
+    where = {"metadata": {"path": str(HERE.parent / "notebooks")}}
+    options = {"timeout": 300, "coalesce_streams": True, "resources": where}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join(map(str, places)))
+        NotebookClient(new_notebook(cells=cells), **options).execute()
+    return {cell.id: cell for cell in cells}
+
+
+def cells_for_verdicts(path):
+    """Return the code cells of a lesson, empty where no verdict needs them."""
+    cells = code_cells(nbformat.read(path, 4))
+    steps = [Step(i, cell.source) for i, cell in enumerate(cells)]
+    kept = {step.number: step for step in without_looks(steps, path)}
+    for number, cell in enumerate(cells):
+        cell.source = kept[number].source if number in kept else ""
+        cell.id = id_of(path, cell)
+    return cells
+
+
+def id_of(path, cell):
+    """Return an id that no other lesson's cell has."""
+    return f"{path.stem}-{cell.id}"
 
 
 @pytest.mark.parametrize("name", FILED)
 @pytest.mark.slow
-def test_lessons_say_the_same_without_torch(name, monkeypatch):
+def test_lessons_say_the_same_without_torch(name, without_torch):
     path = PATHS[name.removeprefix("torch_")]
-    lesson = nbformat.read(path, 4)
-    printed = {c.id: text_of(c) for c in code_cells(lesson) if asks(c)}
-    run_without_torch(lesson, path, monkeypatch)
-    for cell in code_cells(lesson):
-        if cell.id in printed and not has_tag(cell, "nbval-ignore-output"):
-            found = re.sub(r"torch [\d.]+ on file", "torch", text_of(cell))
-            assert found == printed[cell.id], cell.source
-
-
-def run_without_torch(lesson, path, monkeypatch):
-    """Run the cells of a lesson that bear on a verdict, torch left out."""
-    steps = [Step(i, c.source) for i, c in enumerate(code_cells(lesson))]
-    kept = {step.number: step for step in without_looks(steps, path)}
-    for number, cell in enumerate(code_cells(lesson)):
-        cell.source = kept[number].source if number in kept else ""
-    places = HERE / "without_torch", os.environ.get("PYTHONPATH", "")
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, places)))
-    where = {"metadata": {"path": str(path.parent)}}
-    options = {"timeout": 300, "coalesce_streams": True}
-    NotebookClient(lesson, resources=where, **options).execute()
+    for cell in filter(asks, code_cells(nbformat.read(path, 4))):
+        if not has_tag(cell, "nbval-ignore-output"):
+            said = text_of(without_torch[id_of(path, cell)])
+            found = re.sub(r"torch [\d.]+ on file", "torch", said)
+            assert found == text_of(cell), cell.source
 
 
 def text_of(cell):

@@ -1,11 +1,14 @@
 """Two commands on one folder, in any order, with a kill at any moment.
 
-    python tests/test_two_commands.py KIND    one of KINDS
+    python tests/test_two_commands.py KIND [all]    one of KINDS
 
-runs a command that is killed, or halts, before each single call by which it
+runs a command that is killed, or halts, before single calls by which it
 changes the disk: open for writing, write, rename, remove, mkdir, rmdir, chmod,
 lock, fsync. Then another command runs to its end. Whatever there was is there
 still, or what a command has finished; and nothing else is left behind.
+
+It is killed before each call and halts before every second one, with `all`
+before each; and after a kill comes one command, with `all` two.
 """
 
 import contextlib
@@ -97,6 +100,7 @@ def quick():
     os.fsync = lambda _: None
     cli.report = cli.ask_grammar = lambda *_: None
     cli.train_bpe = cache(train_bpe)
+    cli.build_parser = cache(cli.build_parser)
     tinystories.tell_stories = lambda n: tell_stories(12, 9)
     os.environ.pop("WORKBOOK_DATA", None)
 
@@ -231,8 +235,9 @@ class Halted:
 class Worlds:
     """Copies of a small data folder, and what has been seen in them."""
 
-    def __init__(self, folder, kind):
+    def __init__(self, folder, kind, all_of_them):
         self.folder, self.number = folder, itertools.count()
+        self.n_after, self.step = (2, 1) if all_of_them else (1, 2)
         before, self.first, self.others = KINDS[kind]
         make_sources(folder)
         self.start = folder / "start"
@@ -270,10 +275,10 @@ class Worlds:
             self.counts["litter"] += bool(litter(world))
         shutil.rmtree(world)
 
-    def some(self, at):
-        """Return two of the other commands, by turns."""
+    def after(self, at):
+        """Return n_after of the other commands, by turns."""
         n = len(self.others)
-        return [self.others[i % n] for i in (at, at + 1)]
+        return [self.others[(at + i) % n] for i in range(self.n_after)]
 
     def kill_everywhere(self):
         """Kill the first command before each call; run others then."""
@@ -286,7 +291,7 @@ class Worlds:
             self.counts["lost"] += found not in self.past[newest:]
             if found in self.past:
                 newest = max(newest, self.past.index(found))
-            for other in self.some(at):
+            for other in self.after(at):
                 self.counts["kills"] += 1
                 after = self.copy(world)
                 code, said = run(other, after)
@@ -299,9 +304,10 @@ class Worlds:
         return exit_code(in_child(task))
 
     def halt_everywhere(self):
-        """Halt the first before each call; run another; go on or be killed."""
-        for at in itertools.count(1):
-            other, killed = self.some(at)[0], at % 3 == 0
+        """Halt the first; run another; let the first go on or be killed."""
+        for turn, at in enumerate(itertools.count(1, self.step)):
+            rounds, place = divmod(turn, len(self.others))
+            other, killed = self.others[place], rounds % 3 == 2
             world = self.copy(self.start)
             first = Halted(self.first, world, at)
             if not first.waits:
@@ -331,11 +337,11 @@ def right(words, code, said, found):
     return code == 0
 
 
-def main(kind):
-    """Do all of one kind; print what was counted."""
+def main(kind, share="some"):
+    """Do some or all of one kind; print what was counted."""
     quick()
     with tempfile.TemporaryDirectory() as folder:
-        worlds = Worlds(Path(folder), kind)
+        worlds = Worlds(Path(folder), kind, share == "all")
         worlds.kill_everywhere()
         worlds.halt_everywhere()
         print(json.dumps(worlds.counts))
@@ -344,15 +350,19 @@ def main(kind):
 @pytest.mark.slow
 @needs_fork
 @pytest.mark.parametrize("kind", KINDS)
-def test_nothing_is_lost_between_two_commands(kind, request):
-    words = [sys.executable, __file__, kind]
+@pytest.mark.parametrize(
+    "share, least",
+    [("some", 25), pytest.param("all", 50, marks=pytest.mark.long)],
+)
+def test_nothing_is_lost_between_two_commands(kind, share, least, request):
+    words = [sys.executable, __file__, kind, share]
     done = subprocess.run(words, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     counts = json.loads(done.stdout.splitlines()[-1])
     request.node.user_properties.append(("two commands", counts))
     assert counts["lost"] == counts["litter"] == 0
-    assert counts["kills"] >= 50 and counts["halts"] >= 25
+    assert counts["kills"] >= least and counts["halts"] >= least // 2
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

@@ -60,7 +60,7 @@ class Step(NamedTuple):
     quiet: an error in it is not where the copy stops.
     """
 
-    number: int
+    number: int | str
     source: str
     id: str | None = None
     quiet: bool = False
@@ -295,15 +295,15 @@ def limit_files():
         resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
 
 
-def execute(steps, folder):
-    """Run steps in a new kernel, also those behind one that fails.
+def execute(steps, folder, n_copies=1):
+    """Run the steps of copies in a new kernel, also behind one that fails.
 
     Returns where Run All Cells would stop and why, as a clause. Nothing that
     the cells print is fetched.
     """
     from jupyter_client import KernelManager  # what only writes needs none
 
-    found, end = None, time.monotonic() + COPY_SECONDS
+    found, end = None, time.monotonic() + n_copies * COPY_SECONDS
     manager = KernelManager(kernel_name="python3")
     manager.start_kernel(
         cwd=str(folder),

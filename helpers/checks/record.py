@@ -75,6 +75,7 @@ def compute(lesson, name, case, find=find):
 # torch's answers
 
 BEFORE = """\
+%reset -f
 import pathlib, helpers
 helpers.DATA = pathlib.Path({data!r})
 from helpers.checks.record import keep_answers
@@ -82,21 +83,34 @@ keep_answers({path!r})
 del helpers, keep_answers, pathlib"""
 
 
-def ask_torch(lesson):
-    """Return {label: {number: row}} of torch's answers to a lesson's checks.
+def ask_torch(lessons):
+    """Return {path: {label: {number: row}}}: torch's answers to checks.
 
-    The lesson's cells run in a kernel, as far as a verdict needs them.
-    Raises ValueError if one fails.
+    The cells of all lessons run in one kernel, as far as a verdict needs
+    them; each lesson begins without names. Raises ValueError if a cell fails.
     """
-    steps, _ = with_checks(lesson, nbformat.read(lesson, as_version=4))
-    steps = without_looks(steps, lesson)
-    with apart(lesson.parent) as (place, data):
-        path = place / "torch.npz"
-        before = BEFORE.format(data=str(data), path=str(path))
-        note = execute([Step(0, before), *steps], place / "exercises")
+    if not lessons:  # no kernel for nothing
+        return {}
+    with apart(NOTEBOOKS) as (place, data):
+        files = {path: place / f"{path.stem}.npz" for path in lessons}
+        steps = []
+        for lesson, file in files.items():
+            before = BEFORE.format(data=str(data), path=str(file))
+            steps += [Step(lesson.stem, before), *steps_of(lesson)]
+        note = execute(steps, place / "exercises", len(lessons))
         if note != "runs to its end":
-            raise ValueError(f"{lesson.name} {note}")
-        return answers.read(path) if path.exists() else {}
+            raise ValueError(f"a lesson {note}")
+        asked = {path: file for path, file in files.items() if file.exists()}
+        return {path: answers.read(file) for path, file in asked.items()}
+
+
+def steps_of(lesson):
+    """Return the steps of a lesson that bear on a verdict, with its name."""
+    steps, _ = with_checks(lesson, nbformat.read(lesson, as_version=4))
+    return [
+        step._replace(number=f"{lesson.stem} {step.number}")
+        for step in without_looks(steps, lesson)
+    ]
 
 
 def keep_answers(path):
@@ -126,9 +140,13 @@ def main(names):
     for lesson, functions in with_cases().items():
         if not names or lesson in names:
             save(lesson, record(lesson, functions))
-    for path in sorted(NOTEBOOKS.glob("[0A]*.ipynb")):
-        if not names or path.name.startswith(tuple(names)):
-            save(f"torch_{path.stem}", ask_torch(path))
+    lessons = [
+        path
+        for path in sorted(NOTEBOOKS.glob("[0A]*.ipynb"))
+        if not names or path.name.startswith(tuple(names))
+    ]
+    for path, found in ask_torch(lessons).items():
+        save(f"torch_{path.stem}", found)
 
 
 def save(name, found):

@@ -17,6 +17,9 @@ ROOT = Path(__file__).resolve().parents[2]
 # Two BLAS threads wait for each other where other programs run as well, and
 # the small products of the lessons gain nothing from a second.
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+# One more than there are processors, as a test that waits for a browser or a
+# kernel leaves its own idle; each loads what all tests import, so not many.
+WORKERS = str(min((os.cpu_count() or 1) + 1, 6))
 OPENS = """\
 JupyterLab opens at the start page, in your browser. If it does not, open the
 address that it prints below. Ctrl-C, twice, ends it here."""
@@ -157,7 +160,7 @@ def run_lessons(words):
 
 def test(words):
     """Check style, every cell's output, and what cells cannot show."""
-    words = ["--durations=5", "-n", "2", *words]
+    words = ["--durations=5", "-n", WORKERS, *words]
     return lint([]) or call("-m", "pytest", *words)
 
 
