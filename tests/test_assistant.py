@@ -469,10 +469,11 @@ def test_every_word_asked_for_is_one_the_grammar_can_say():
 def test_a_table_is_made_as_it_is_kept(name, monkeypatch, tmp_path):
     """A few steps of a seed give rows of the columns that are shipped."""
     few = {"steps": 2, "batch_size": 2}
-    for settings in ("SUPERVISED", "ADAPTERS", "POLICY", "GREEDY"):
+    for settings in ("SHORT", "SUPERVISED", "ADAPTERS", "POLICY"):
         changed = replace(getattr(assistant_tables, settings), **few)
         monkeypatch.setattr(assistant_tables, settings, changed)
-    monkeypatch.setattr(assistant_tables, "GOALS", {"big": (0.1,)})
+    goals = {"big": {0.1: assistant_tables.POLICY}}
+    monkeypatch.setattr(assistant_tables, "GOALS", goals)
     monkeypatch.setattr(
         assistant_tables, "roll_outs", partial(roll_outs, times=3)
     )
@@ -489,12 +490,40 @@ def test_a_table_is_made_as_it_is_kept(name, monkeypatch, tmp_path):
         assert {row["stage"] for row in rows} == {row["stage"] for row in kept}
 
 
+def shares_of(stage, key):
+    """Return the shares of a stage on unseen pairs, one a seed."""
+    rows = [r for r in read_table("A5_stages") if r["stage"] == stage]
+    return np.array([r[key] for r in rows if r["part"] == "unseen"])
+
+
 def test_what_the_appendix_says_of_its_stages():
-    rows = [r for r in read_table("A5_stages") if r["part"] == "unseen"]
-    obeyed = {}
-    for row in rows:
-        obeyed.setdefault(row["stage"], []).append(row["all"])
-    assert max(obeyed["base"]) < 0.2
-    for stage in ("full", "LoRA", "GRPO"):
-        assert len(obeyed[stage]) >= 1
-        assert min(obeyed[stage]) > max(obeyed["base"])
+    """What was asked for: five seeds, on pairs that no training showed."""
+    assert shares_of("base", "all").max() < 0.2
+    for stage in ("short", "full", "LoRA", "GRPO"):
+        assert len(shares_of(stage, "all")) == 5
+    assert shares_of("full", "all").min() > 0.9
+    assert shares_of("GRPO", "all").min() > 0.98
+    assert shares_of("full", "grammatical").mean() >= 0.9
+    assert shares_of("GRPO", "grammatical").mean() >= 0.9
+
+
+def drawn(goal, beta, key):
+    """Return a column of the batches of a goal: (seeds, batches)."""
+    rows = [r for r in read_table("A5_policies") if r["goal"] == goal]
+    rows = [r for r in rows if r["beta"] == beta]
+    n_seeds = len({row["seed"] for row in rows})
+    return np.reshape([row[key] for row in rows], (n_seeds, -1))
+
+
+def test_what_the_appendix_says_of_its_policies():
+    """An honest reward rises; a hole is found, and the KL term slows it."""
+    verified_share = drawn("verified", 0.02, "reward")
+    early, late = verified_share[:, :10], verified_share[:, -10:]
+    assert (late.mean(axis=1) > early.mean(axis=1) + 0.05).all()
+    big = {beta: drawn("big", beta, "reward") for beta in (0.0, 0.1, 0.3)}
+    ends = [big[beta][:, -2:].mean() for beta in (0.0, 0.1, 0.3)]
+    assert ends[0] > 2 * ends[1] > 2 * ends[2]
+    costs = [drawn("big", b, "kl")[:, -2:].mean() for b in (0.0, 0.1, 0.3)]
+    assert costs[0] > 2 * costs[1] > 2 * costs[2]
+    assert drawn("big", 0.0, "grammatical")[:, -2:].max() < 0.1
+    assert drawn("big, verified", 0.0, "grammatical")[:, -2:].mean() > 0.5
