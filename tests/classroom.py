@@ -94,7 +94,7 @@ def notebook(cells, output=None):
 
 
 def corpus(number, kind):
-    """Return {function: rows} of tests/mistakes for a lesson, {} for A5."""
+    """Return {function: rows} of tests/mistakes for a lesson."""
     lesson = module_of(STEMS[number])
     return getattr(mistakes.corpus(lesson), kind)
 
