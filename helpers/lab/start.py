@@ -22,7 +22,7 @@ NOT_HANDED_OUT = ("panel.ipynb", "gpt.py")  # to a class
 PAGE = """\
 # Build a language model in NumPy
 
-Ten notebooks, in which a Transformer grows from one softmax to a model that
+{n} notebooks, in which a Transformer grows from one softmax to a model that
 tells stories, every gradient by hand. There are {ways} ways in; change from
 one to another whenever you like.
 
@@ -40,7 +40,7 @@ is right, what is wrong, and usually why. |
 |---|---|---|---|---|---|
 {rows}
 
-Read A1 to A3 in any order after 07. Letters and words are in
+The appendices, A1 and on, come in any order after 07. Letters and words are in
 [NOTATION](NOTATION.md){gpt}.
 
 ## Good to know
@@ -82,6 +82,7 @@ def write_start(lessons=LESSONS, copies=COPIES, exercises=EXERCISES):
         reference = ON_FILE.format(version=", ".join(filed_versions()))
     here = {name: (lessons / name).exists() for name in NOT_HANDED_OUT}
     page = PAGE.format(
+        n=len(rows),
         ways="three" if here["panel.ipynb"] else "two",
         play=PLAY if here["panel.ipynb"] else "",
         gpt=ONE_PAGE if here["gpt.py"] else "",
