@@ -40,7 +40,7 @@ is right, what is wrong, and usually why. |
 |---|---|---|---|---|---|
 {rows}
 
-The appendices, A1 and on, come in any order after 07. Letters and words are in
+The appendices come in any order after 07, only A4 after A2. Letters and words are in
 [NOTATION](NOTATION.md){gpt}.
 
 ## Good to know
