@@ -48,11 +48,15 @@ $(venv):
 	@$(pip) --editable ".[$*]"
 	@touch $@
 
-# PyPI has PyTorch for GPUs on Linux, gigabytes of it; its own index has both.
+# PyPI has PyTorch for GPUs on Linux, gigabytes of it. Its own index has both,
+# but need not have the pinned versions of what torch needs: it is asked for
+# torch alone, if a first question is answered within seconds.
 $(check_set): pyproject.toml constraints.txt | $(venv)
-	@test "$$(uname)" != Linux || $(pip) --retries 0 --timeout 9 \
-	    --index-url $(torch_cpu) torch 2>/dev/null || echo \
-	    "PyTorch's own index does not answer: taking PyPI's build"
+	@test "$$(uname)" != Linux || { \
+	    $(venv) -m pip index versions --retries 0 --timeout 3 \
+	        --index-url $(torch_cpu) torch >/dev/null 2>&1 && \
+	    $(pip) --no-deps --index-url $(torch_cpu) torch; } || \
+	    echo "PyTorch's own index does not answer: taking PyPI's build"
 	@$(pip) --editable ".[check]"
 	@touch $@
 

@@ -21,6 +21,7 @@ def run_notebook(name):
     for module in [m for m in sys.modules if m.split(".")[0] == "helpers"]:
         del sys.modules[module]
     shell = InteractiveShell.instance()
+    shell.kernel = None  # a notebook's shell has one, and verdicts their marks
     for i, cell in enumerate(cells):
         if cell["cell_type"] == "code":
             began = time.perf_counter()

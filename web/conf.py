@@ -6,7 +6,12 @@ python -m sphinx -q -E -c web -d web/build/doctrees . site
 import re
 import shutil
 import tomllib
+from base64 import b64decode
+from hashlib import sha256
 from pathlib import Path
+
+import nbformat
+from docutils import nodes
 
 ROOT = Path(__file__).resolve().parents[1]
 MATHJAX = ROOT / "web" / "node_modules" / "mathjax" / "es5"
@@ -79,6 +84,7 @@ notebooks/A*
 
 notebooks/NOTATION
 notebooks/ERRORS
+notebooks/TEACHING
 data/README
 data/runs/tinystories/REPORT
 CONTRIBUTING
@@ -92,6 +98,27 @@ def add_pages(app, name, source):
         text = re.sub(r"!\[(.*?)\]\(https:.*?\)", r"\1", source[0])
         title, _, rest = text.partition("\n\n")
         source[0] = f"{title}\n\n{START}\n\n{rest}{PAGES}"
+
+
+def describe_pictures(app, doctree):
+    """Give each picture of a cell the words that its lesson has for it."""
+    path = Path(app.env.doc2path(app.env.docname))
+    if path.suffix == ".ipynb":
+        said = alternatives(nbformat.read(path, as_version=4))
+        for image in doctree.findall(nodes.image):
+            name = Path(image["uri"]).stem
+            image["alt"] = said.get(name, image.get("alt", ""))
+
+
+def alternatives(lesson):
+    """Return {name that myst-nb gives a picture: its words}."""
+    found = {}
+    for output in [o for c in lesson.cells for o in c.get("outputs", [])]:
+        picture = output.get("data", {}).get("image/png")
+        if picture:
+            name = sha256(b64decode(picture)).hexdigest()
+            found[name] = output.metadata["image/png"]["alt"]
+    return found
 
 
 def name_buttons(app, name, template, context, doctree):
@@ -123,7 +150,8 @@ def add_files(app, error):
 
 
 def setup(app):
-    """Connect the three."""
+    """Connect the four."""
     app.connect("source-read", add_pages)
+    app.connect("doctree-read", describe_pictures)
     app.connect("html-page-context", name_buttons, priority=900)
     app.connect("build-finished", add_files)

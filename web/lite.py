@@ -24,6 +24,7 @@ import nbformat
 from nbformat.v4 import new_markdown_cell
 
 from helpers.checks.exercises import write_exercises
+from helpers.lab.home import find_home
 from helpers.runs.browser import FEWER_STEPS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -58,11 +59,18 @@ ROW = (
     '<tr><td>{title}<td><a href="lab/index.html?path=notebooks/{name}">read'
     '</a><td><a href="lab/index.html?path=exercises/{name}">write</a>'
 )
-FEWER = """\
+FEWER = {
+    "06": """\
 **In the browser** a step takes about a hundred times as long, so this copy
 makes a quarter of the steps or fewer, and takes some minutes all the same. Its
 losses stay higher, and the model does not learn its ten pieces by heart: where
-the text speaks of results, it speaks of the whole lesson."""
+the text speaks of results, it speaks of the whole lesson.""",
+    "A1": """\
+**In the browser** a step takes about a hundred times as long, so this copy
+trains both models for half of the steps, and takes some minutes all the same.
+Other heads may do the work then: where the text speaks of a trained model, it
+speaks of the whole lesson.""",
+}
 
 
 # Python
@@ -205,25 +213,41 @@ def gather(folder):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         options = {"ignore": LEFT_OUT} if copy is shutil.copytree else {}
         copy(ROOT / name, folder / name, **options)
-    for pattern in LESSONS:
-        for path in (ROOT / "notebooks").glob(pattern):
-            lesson = nbformat.read(path, as_version=4)
-            if path.name.startswith("06"):
-                take_fewer_steps(lesson)
-            # JupyterLite puts commas between the lines of an output
-            text = nbformat.writes(lesson, split_lines=False)
-            (folder / "notebooks" / path.name).write_text(text, "utf-8")
+    paths = [p for x in LESSONS for p in (ROOT / "notebooks").glob(x)]
+    for path in paths:
+        lesson = nbformat.read(path, as_version=4)
+        take_fewer_steps(lesson, path.name[:2])
+        lead_elsewhere(lesson, {path.name for path in paths})
+        # JupyterLite puts commas between the lines of an output
+        text = nbformat.writes(lesson, split_lines=False)
+        (folder / "notebooks" / path.name).write_text(text, "utf-8")
     write_exercises(lessons=folder / "notebooks", folder=folder / "exercises")
 
 
-def take_fewer_steps(lesson):
+def take_fewer_steps(lesson, number):
     """Shorten the training of a lesson, and say so under its title."""
+    if number not in FEWER_STEPS:
+        return
     for cell in lesson.cells:
-        for many, few in FEWER_STEPS.items():
+        for many, few in FEWER_STEPS[number].items():
             if cell.cell_type == "code" and many in cell.source:
                 cell.source = cell.source.replace(many, few)
                 cell.outputs = []
-    lesson.cells.insert(1, new_markdown_cell(FEWER, id="fewer-steps"))
+    said = new_markdown_cell(FEWER[number], id="fewer-steps")
+    lesson.cells.insert(1, said)
+
+
+def lead_elsewhere(lesson, here):
+    """Let links to lessons that are not here lead to the repository."""
+
+    def address(link):
+        name = link[1]
+        return link[0] if name in here else f"]({there}/{name})"
+
+    there = f"https://github.com/{find_home()}/blob/main/notebooks"
+    for cell in lesson.cells:
+        if cell.cell_type == "markdown":
+            cell.source = re.sub(r"\]\((\w+\.ipynb)\)", address, cell.source)
 
 
 def configure(folder, contents, site):

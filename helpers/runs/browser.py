@@ -17,15 +17,22 @@ from types import ModuleType
 SPACE = r"\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 LAST = 0x40000  # no letter and no number comes after
 SEARCHES = "findall", "finditer", "fullmatch", "match", "search", "split"
-# What the copy of lesson 06 has there, where a step takes so much longer.
+# What the copies of two lessons have there, where a step takes so much longer.
 FEWER_STEPS = {
-    "steps=100": "steps=25",
-    "range(100)": "range(25)",
-    "steps=420": "steps=60",
-    "warmup=30": "warmup=10",
-    "run.step % 60": "run.step % 20",
-    "losses[-60:]": "losses[-20:]",
-    "steps=480": "steps=90",
+    "06": {
+        "steps=100": "steps=25",
+        "range(100)": "range(25)",
+        "steps=420": "steps=60",
+        "warmup=30": "warmup=10",
+        "run.step % 60": "run.step % 20",
+        "losses[-60:]": "losses[-20:]",
+        "steps=480": "steps=90",
+    },
+    "A1": {
+        "pair = decoder_loss_and_grads": "run.settings = half = "
+        "replace(SETTINGS, steps=500)\npair = decoder_loss_and_grads",
+        "start(DECODER, SETTINGS)": "start(DECODER, half)",
+    },
 }
 
 
