@@ -19,6 +19,7 @@ from helpers.pictures import (
     figures,
     memory,
     named,
+    plot_attention,
     plot_histogram,
     plot_lines,
     show_arrays,
@@ -43,6 +44,17 @@ ODD = {
     "float32": np.full((2, 2), -1e-7, np.float32),
     "large": np.array([[123456.0, -0.04]]),
 }
+
+
+@pytest.mark.parametrize("n", [1, 3, 4, 5, 24])
+def test_heads_stand_three_in_a_row(n):
+    """A lesson is narrower than four of them."""
+    with figures.collect() as found:
+        plot_attention(np.full((n, 4, 4), 0.25), list("some"))
+    [(figure, _)] = found
+    titles = [axis.get_title() for axis in figure.axes]
+    assert titles == [f"head {h}" for h in range(n)] + [""]  # the colours
+    assert figure.get_size_inches()[0] < 8
 
 
 def drawn(*parts):

@@ -1,5 +1,7 @@
 """The few plots the notebooks share. Support code, not built in a lesson."""
 
+import math
+
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator
@@ -15,25 +17,34 @@ def against(names, xlabel, ylabel):
 
 
 def plot_attention(weights, labels=None, titles=None):
-    """Draw attention weights (H, T, S) side by side, one picture a head.
+    """Draw attention weights (H, T, S), one picture a head, three in a row.
 
     Row = the position that attends, column = what it attends to.
     """
-    H, T, S = weights.shape
-    rows, columns = (list(map(plain, labels or range(n))) for n in (T, S))
-    figure = Figure((2.2 * H + 1, 2.6), layout="constrained", dpi=DPI)
-    axes = figure.subplots(1, H, squeeze=False)
-    for h, axis in enumerate(axes[0]):
-        image = axis.imshow(weights[h], cmap="cividis", vmin=0, vmax=1)
-        title = plain(titles[h]) if titles else f"head {h}"
-        axis.set_title(title, fontsize=9)
-        axis.set_xlabel("attended to")
-        axis.set_xticks(range(S), columns, rotation=90, fontsize=7)
-        axis.set_yticks(range(T), rows, fontsize=7)
+    names = titles or [f"head {h}" for h in range(len(weights))]
+    across, down = min(len(weights), 3), math.ceil(len(weights) / 3)
+    size = 2.2 * across + 1, 2.6 * down
+    figure = Figure(size, layout="constrained", dpi=DPI)
+    axes = figure.subplots(down, across, squeeze=False)
+    for axis, head, name in zip(axes.flat, weights, names):
+        image = draw_head(axis, head, labels)
+        axis.set_title(plain(name), fontsize=9)
+    for axis in axes.flat[len(weights) :]:
+        axis.remove()
     axes[0, 0].set_ylabel("position")
-    figure.colorbar(image, ax=axes[0].tolist(), label="weight", shrink=0.8)
-    names = titles or [f"head {h}" for h in range(H)]
+    used = axes.flat[: len(weights)].tolist()
+    figure.colorbar(image, ax=used, label="weight", shrink=0.8)
     show(figure, f"Attention weights, {', '.join(map(str, names))}")
+
+
+def draw_head(axis, weights, labels):
+    """Draw the weights (T, S) of one head, its positions with their labels."""
+    T, S = weights.shape
+    rows, columns = (list(map(plain, labels or range(n))) for n in (T, S))
+    axis.set_xlabel("attended to")
+    axis.set_xticks(range(S), columns, rotation=90, fontsize=7)
+    axis.set_yticks(range(T), rows, fontsize=7)
+    return axis.imshow(weights, cmap="cividis", vmin=0, vmax=1)
 
 
 def plot_lines(x, curves, xlabel, ylabel, at=None):
