@@ -57,6 +57,7 @@ SCROLLS = """() => [...document.querySelectorAll("article *")]
     parseFloat(getComputedStyle(e).getPropertyValue("--fade-right"))])"""
 WIDE_CODE = """all => all.filter(e => e.scrollWidth > e.clientWidth + 1)
   .map(e => e.textContent).filter(text => !text.includes("%pip install"))"""
+BUSY = 4  # times the patience: Python starts anew in each tab
 NOT_BUILT = "not built: make book (it needs npm and a package index)"
 
 if not (SITE / "index.html").exists() or not (LITE / "lab").exists():
@@ -91,7 +92,7 @@ def page(browser, address):  # noqa: F811
     """Open a tab from which nothing but the site can be reached."""
     with browser.new_context(viewport=WINDOW) as context:
         page = context.new_page()
-        page.set_default_timeout(1000 * PATIENCE)
+        page.set_default_timeout(1000 * PATIENCE * BUSY)
         page.outside, page.errors = set(), []
 
         def check(route):
