@@ -66,10 +66,10 @@ makes a quarter of the steps or fewer, and takes some minutes all the same. Its
 losses stay higher, and the model does not learn its ten pieces by heart: where
 the text speaks of results, it speaks of the whole lesson.""",
     "A1": """\
-**In the browser** a step takes about a hundred times as long, so this copy
-trains both models for half of the steps, and takes some minutes all the same.
-Other heads may do the work then: where the text speaks of a trained model, it
-speaks of the whole lesson.""",
+**In the browser** a step takes several times as long, so this copy trains both
+models for half of the steps, and takes some minutes all the same.
+Numbers come out a little different then: where the text speaks of a trained
+model, it speaks of the whole lesson.""",
 }
 
 
