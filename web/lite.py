@@ -61,8 +61,8 @@ ROW = (
 )
 FEWER = {
     "06": """\
-**In the browser** a step takes about a hundred times as long, so this copy
-makes a quarter of the steps or fewer, and takes some minutes all the same. Its
+**In the browser** a step takes ten to twenty times as long, so this copy makes
+a quarter of the steps or fewer, and takes some minutes all the same. Its
 losses stay higher, and the model does not learn its ten pieces by heart: where
 the text speaks of results, it speaks of the whole lesson.""",
     "A1": """\
