@@ -40,8 +40,8 @@ is right, what is wrong, and usually why. |
 |---|---|---|---|---|---|
 {rows}
 
-The appendices come in any order after 07, only A4 after A2. Letters and words are in
-[NOTATION](NOTATION.md){gpt}.
+The appendices come in any order after 07, only A4 after A2. Letters and words
+are in [NOTATION](NOTATION.md){gpt}.
 
 ## Good to know
 
