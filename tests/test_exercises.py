@@ -36,7 +36,14 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 import helpers
 from helpers import checks, tinystories
-from helpers.checks import cells, exercises, gradients, is_blank, kernels
+from helpers.checks import (
+    cells,
+    exercises,
+    gradients,
+    is_blank,
+    kernels,
+    names,
+)
 from helpers.checks.exercises import functions, has_tag
 from helpers.checks.kernels import FAILED
 from helpers.checks.table import live_states
@@ -961,13 +968,13 @@ CHANGES = {
 
 @pytest.mark.parametrize("source", CHANGES)
 def test_what_a_cell_may_change_in_place(source):
-    assert cells.changed(source, {"draw"}) == {*CHANGES[source].split()}
+    assert names.changed(source, {"draw"}) == {*CHANGES[source].split()}
 
 
 def test_a_cell_of_any_depth_is_looked_through():
     deep = "np" + ".a" * 900 + "[0] = 1\nimport numpy as np"
-    assert cells.changed(deep) == {"np"}
-    assert cells.imported([deep]) == ({"np"}, set())
+    assert names.changed(deep) == {"np"}
+    assert names.imported([deep]) == ({"np"}, set())
 
 
 def slice_of(sources, path):

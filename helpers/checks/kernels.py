@@ -19,12 +19,9 @@ from typing import NamedTuple
 
 from helpers import DATA, SHIPPED_RUNS
 from helpers.checks.cells import (
-    changed,
     code_cells,
     functions,
     has_tag,
-    imported,
-    names_of,
     one_line,
     read_lesson,
     read_text,
@@ -33,6 +30,7 @@ from helpers.checks.cells import (
     without,
 )
 from helpers.checks.gradients import LATEST, VERDICTS, code_of
+from helpers.checks.names import changed, imported, names_of
 from helpers.checks.shelf import broken, parts
 from helpers.checks.table import find_own, try_cases
 
