@@ -373,7 +373,7 @@ def test_stop_within_a_second(panel):
         return (seen[-1][0] - pressed) / 1000
 
     panel.box.evaluate(RECORD)
-    assert any(seconds() < 1 for _ in range(8))  # others may be busy
+    assert any(seconds() < 1 for _ in range(3))  # others may be busy
 
 
 def test_keyboard_alone(panel):
