@@ -4,7 +4,7 @@ These modules import lessons' modules, and what lessons use of them by name is
 looked up when it is asked for.
 """
 
-from importlib import import_module
+from helpers import by_name
 
 PLACES = {
     "LlamaTokenizer": "llama2c",
@@ -12,10 +12,4 @@ PLACES = {
     "export": "folders",
     "load_pretrained": "folders",
 }
-
-
-def __getattr__(name):
-    """Return one of the names in PLACES from its module."""
-    if name not in PLACES:
-        raise AttributeError(f"helpers.pretrained has no {name}")
-    return getattr(import_module(f"helpers.pretrained.{PLACES[name]}"), name)
+__getattr__ = by_name(__name__, PLACES)

@@ -4,7 +4,7 @@ The lessons' modules import some of these modules, and others of these import
 the lessons' modules; so each name below is looked up when it is asked for.
 """
 
-from importlib import import_module
+from helpers import by_name
 
 PLACES = {
     "batch_loss_and_grads": "speed",
@@ -19,10 +19,4 @@ PLACES = {
     "train": "loop",
     "zeros_like": "params",
 }
-
-
-def __getattr__(name):
-    """Return one of the names in PLACES from its module."""
-    if name not in PLACES:
-        raise AttributeError(f"helpers.runs has no {name}")
-    return getattr(import_module(f"helpers.runs.{PLACES[name]}"), name)
+__getattr__ = by_name(__name__, PLACES)
