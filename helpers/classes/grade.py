@@ -139,9 +139,8 @@ def run(lesson, names, sources, seed, seconds):
     rows, trees, late = [], {}, set()
     with sandbox(job) as ask:
         for name in names:
-            found = []
+            found, (_, forward) = [], kinds_of(lesson, name)
             for way in ways_of(lesson, name):
-                _, forward = kinds_of(lesson, name)
                 if name in late or (way != "beside" and forward in late):
                     continue  # nor would it come to an end there
                 answer = ask(name, way)

@@ -99,17 +99,16 @@ def _list_arrays(run_arrays, matrix):
 
 
 def _save_and_look(save, matrix):
-    """Return a new run into which a drawn one was loaded."""
-    load, run = known._partner(save, "load_checkpoint"), known._start(0)
-    with TemporaryDirectory() as folder:
-        save(f"{folder}/run.npz", _begun(matrix))
-        load(f"{folder}/run.npz", run)
-    return known._look(run)
+    return _round_trip(save, known._partner(save, "load_checkpoint"), matrix)
 
 
 def _load_and_look(load, matrix):
+    return _round_trip(known._partner(load, "save_checkpoint"), load, matrix)
+
+
+def _round_trip(save, load, matrix):
     """Return a new run into which a drawn one was loaded."""
-    save, run = known._partner(load, "save_checkpoint"), known._start(0)
+    run = known._start(0)
     with TemporaryDirectory() as folder:
         save(f"{folder}/run.npz", _begun(matrix))
         load(f"{folder}/run.npz", run)
